@@ -1,0 +1,3 @@
+//! The `fwctl` command.
+
+fn main() {}

@@ -1,0 +1,365 @@
+//! Everything that fwctl knows of a host, as one value that can be written to a file.
+//!
+//! Nothing in it is secret: no environments, no command-line arguments, no contents of files.
+
+use crate::model::nft::Ruleset;
+use crate::model::{IfaceName, Owner, Prefix, Protocol};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+/// The value of `format` in a snapshot that this version writes.
+pub const FORMAT: &str = "fwctl.snapshot/1";
+
+/// A host at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// [`FORMAT`].
+    pub format: String,
+    /// When it was taken.
+    pub taken_at: jiff::Timestamp,
+    /// The host itself.
+    pub host: Host,
+    /// The nftables ruleset.
+    pub ruleset: Ruleset,
+    /// Tables of legacy iptables that are loaded (`/proc/net/ip_tables_names`), as `ip filter`.
+    #[serde(default)]
+    pub legacy_tables: Vec<String>,
+    /// Interfaces with their addresses, by index.
+    pub links: Vec<Link>,
+    /// Routes of all tables.
+    pub routes: Vec<Route>,
+    /// The kernel settings that matter to exposure.
+    pub sysctls: Sysctls,
+    /// Listening sockets, and those of live connections.
+    pub sockets: Vec<Socket>,
+    /// Container engines.
+    pub engines: Vec<Engine>,
+    /// SSH.
+    pub ssh: Ssh,
+    /// What fwctl itself has put there.
+    #[serde(default)]
+    pub installed: Option<Installed>,
+    /// What could not be read.
+    #[serde(default)]
+    pub warnings: Vec<Warning>,
+}
+
+/// The host itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// Its name.
+    pub name: String,
+    /// The kernel's release.
+    pub kernel: String,
+    /// Distribution and version, from `/etc/os-release`.
+    #[serde(default)]
+    pub os: Option<String>,
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: String,
+    /// Programs that filter or route by means of their own, by name (`kubelet`, `docker-swarm`,
+    /// `ufw`, `firewalld`, `libvirt`, `fail2ban`), where they run.
+    #[serde(default)]
+    pub managers: Vec<String>,
+    /// Whether connections were tracked when the snapshot was taken.
+    pub conntrack: ConntrackPresence,
+}
+
+/// Whether connections are tracked in this network namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConntrackPresence {
+    /// Something tracks them.
+    Tracking,
+    /// Nothing does: established connections look new to the first rule that asks.
+    NotTracking,
+    /// It could not be found out.
+    Unknown,
+}
+
+/// A network interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Its index; for correlation within this snapshot only.
+    pub index: u32,
+    /// Its name.
+    pub name: IfaceName,
+    /// Its kind.
+    pub kind: LinkKind,
+    /// Whether it is up.
+    pub up: bool,
+    /// The bridge, bond or VRF that it is a port of.
+    #[serde(default)]
+    pub master: Option<IfaceName>,
+    /// Whether an XDP program is attached.
+    #[serde(default)]
+    pub xdp: bool,
+    /// Its addresses.
+    #[serde(default)]
+    pub addresses: Vec<Address>,
+}
+
+/// The kind of an interface (`IFLA_INFO_KIND`; a device without one is physical or virtio).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "the names are the kernel's own")]
+pub enum LinkKind {
+    Loopback,
+    /// Without a kind of its own: hardware, virtio.
+    Physical,
+    Bridge,
+    Veth,
+    Tun,
+    Bond,
+    Vlan,
+    Macvlan,
+    Ipvlan,
+    Vxlan,
+    Wireguard,
+    Vrf,
+    Dummy,
+    /// Any other, by the kernel's name.
+    Other(String),
+}
+
+/// An address of an interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Address {
+    /// The address.
+    pub address: IpAddr,
+    /// The length of its prefix in bits.
+    pub length: u8,
+    /// The other end, on a point-to-point interface.
+    #[serde(default)]
+    pub peer: Option<IpAddr>,
+    /// Whether it came by DHCP or router advertisement and may be another one tomorrow.
+    pub dynamic: bool,
+}
+
+/// A route.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// The destination.
+    pub to: Prefix,
+    /// The routing table.
+    pub table: u32,
+    /// `unicast`, `local`, `broadcast`, `multicast`, `blackhole`, …
+    pub kind: String,
+    /// By which interface.
+    #[serde(default)]
+    pub interface: Option<IfaceName>,
+    /// By which gateway.
+    #[serde(default)]
+    pub gateway: Option<IpAddr>,
+    /// The metric.
+    #[serde(default)]
+    pub metric: u32,
+}
+
+impl Route {
+    /// Whether it is a default route.
+    pub fn is_default(&self) -> bool {
+        self.to.length() == 0 && self.kind == "unicast"
+    }
+}
+
+/// Kernel settings that matter to exposure: the file below `/proc/sys/net`, dots for slashes
+/// (`ipv4.ip_forward`, `ipv4.conf.eth0.route_localnet`), and its value.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Sysctls(pub BTreeMap<String, i64>);
+
+/// A socket of the host's network namespace or of a container's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Socket {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The local address and port; `0.0.0.0` or `[::]` for any.
+    pub local: SocketAddr,
+    /// The other end, for a connection or a connected UDP socket.
+    #[serde(default)]
+    pub remote: Option<SocketAddr>,
+    /// What it is doing.
+    pub state: SocketState,
+    /// Whether an IPv6 socket refuses IPv4 (`IPV6_V6ONLY`).
+    #[serde(default)]
+    pub v6only: bool,
+    /// The interface that it is bound to (`SO_BINDTODEVICE`).
+    #[serde(default)]
+    pub device: Option<IfaceName>,
+    /// The user id of its owner.
+    pub uid: u32,
+    /// Who holds it; several where processes share it.
+    #[serde(default)]
+    pub owners: Vec<Owner>,
+    /// The container in whose network namespace it is; `None` for the host's.
+    #[serde(default)]
+    pub namespace: Option<String>,
+}
+
+/// What a socket is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SocketState {
+    /// It waits for connections, or for datagrams from anyone.
+    Listening,
+    /// It has one other end.
+    Connected,
+}
+
+/// A container engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Engine {
+    /// Which.
+    pub kind: EngineKind,
+    /// Its API socket.
+    pub socket: String,
+    /// What it answered.
+    pub state: EngineState,
+    /// Its version, if it answered.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// Whether it is part of a swarm.
+    #[serde(default)]
+    pub swarm: bool,
+    /// Its networks, by name.
+    #[serde(default)]
+    pub networks: Vec<ContainerNetwork>,
+    /// Its containers, by name.
+    #[serde(default)]
+    pub containers: Vec<Container>,
+}
+
+/// Which container engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum EngineKind {
+    Docker,
+    Podman,
+}
+
+/// What an engine's API answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EngineState {
+    /// Everything.
+    Answered,
+    /// There is no socket.
+    Absent,
+    /// The socket may not be opened.
+    Denied,
+    /// Nobody listens on the socket.
+    Refused,
+    /// It did not answer in time.
+    Hung,
+    /// It answered with an error.
+    Failed(String),
+}
+
+/// A network of a container engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerNetwork {
+    /// Its name.
+    pub name: String,
+    /// `bridge`, `host`, `none`, `macvlan`, `ipvlan`, `overlay`, …
+    pub driver: String,
+    /// The host's interface of a bridge network.
+    #[serde(default)]
+    pub bridge: Option<IfaceName>,
+    /// Its subnets.
+    #[serde(default)]
+    pub subnets: Vec<Prefix>,
+}
+
+/// A container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    /// Its name.
+    pub name: String,
+    /// Its id.
+    pub id: String,
+    /// Its image.
+    pub image: String,
+    /// Whether it runs.
+    pub state: ContainerState,
+    /// Whether it has no network namespace of its own (`--network host`).
+    #[serde(default)]
+    pub host_network: bool,
+    /// Its addresses, by the name of the network.
+    #[serde(default)]
+    pub addresses: BTreeMap<String, Vec<IpAddr>>,
+    /// What it publishes.
+    #[serde(default)]
+    pub published: Vec<PublishedPort>,
+}
+
+/// Whether a container runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum ContainerState {
+    Running,
+    Stopped,
+}
+
+/// A port that a container publishes on the host.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PublishedPort {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The host's address; the unspecified one for any.
+    pub host_address: IpAddr,
+    /// The port that a client dials.
+    pub host_port: u16,
+    /// The container's port.
+    pub container_port: u16,
+}
+
+/// SSH on this host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ssh {
+    /// Where sshd listens, socket-activated ones included.
+    pub listeners: Vec<SocketAddr>,
+    /// Live sessions.
+    pub sessions: Vec<SshSession>,
+}
+
+/// A live SSH session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SshSession {
+    /// The client's address and port.
+    pub remote: SocketAddr,
+    /// The address and port that it came in on.
+    pub local: SocketAddr,
+    /// The interface by which packets for the client leave, and so most likely came.
+    #[serde(default)]
+    pub interface: Option<IfaceName>,
+    /// The user who is logged in, where it is known.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// Whether fwctl runs in it.
+    pub own: bool,
+}
+
+/// What fwctl itself has put on the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Installed {
+    /// The number of the confirmed generation.
+    pub generation: u32,
+    /// Its digest: SHA-256 of its table's text, hexadecimal.
+    pub digest: String,
+    /// When it was applied.
+    pub applied_at: jiff::Timestamp,
+    /// The policy that it came from.
+    pub policy: crate::policy::Policy,
+}
+
+/// Something that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    /// What: `docker`, `sockets`, `nftables`, …
+    pub subject: String,
+    /// What happened, and what that means for the answers.
+    pub message: String,
+}
