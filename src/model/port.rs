@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn specs_survive_their_own_text() {
-        for text in ["22/tcp", "9000-9010/udp", "esp", "112", "all", "tcp", "80/sctp"] {
+        for text in ["22/tcp", "9000-9010/udp", "esp", "ip-200", "all", "tcp", "80/sctp"] {
             let spec: PortSpec = text.parse().expect(text);
             let again: PortSpec = spec.to_string().parse().expect("own text is read");
             assert_eq!(spec, again, "{text}");
