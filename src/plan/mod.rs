@@ -1,1 +1,208 @@
-//! plan
+//! Desired + live → [`Plan`]: what changes in the rules, and what that changes for people.
+//!
+//! In: a policy, a snapshot and the table compiled from both. Out: a value that can be shown,
+//! saved, reviewed elsewhere, and handed to [`crate::guard`]. Pure.
+
+use crate::model::nft::{Chain, Element, Rule, Set, Table};
+use crate::model::{Endpoint, IpFamily, ZoneRef};
+use crate::policy::Origin;
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// The value of `format` in a plan that this version writes.
+pub const FORMAT: &str = "fwctl.plan/1";
+
+/// What apply would change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// [`FORMAT`].
+    pub format: String,
+    /// When the snapshot that it stands on was taken.
+    pub taken_at: jiff::Timestamp,
+    /// The name of the host that it is for.
+    pub host: String,
+    /// Whether the table is made, changed or left alone.
+    pub outcome: Outcome,
+    /// The generation that is in force; `None` where no table of ours is.
+    pub live: Option<Marker>,
+    /// The generation that it leads to.
+    pub desired: Marker,
+    /// The whole table that it leads to.
+    pub table: Table,
+    /// The changes, in the order in which the transaction makes them.
+    pub edits: Vec<Edit>,
+    /// Which of the live table's objects are not as fwctl left them: someone changed them by hand.
+    /// What the edits mend of that needs no policy change to explain it.
+    pub drift: Vec<Edit>,
+    /// Every endpoint, and whether each zone reaches it.
+    pub exposure: Vec<EndpointExposure>,
+    /// Whether the policy's own expectations hold.
+    pub expectations: Vec<ExpectationResult>,
+    /// What a reader should know besides.
+    pub notices: Vec<Notice>,
+}
+
+/// Whether a plan changes anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// There is no table of ours yet.
+    Create,
+    /// It is changed in place.
+    Update,
+    /// It is as it should be.
+    Unchanged,
+}
+
+/// How fwctl recognises a table as its own, and which generation it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marker {
+    /// The number of the generation, from 1.
+    pub generation: u32,
+    /// SHA-256 of the table's text, hexadecimal.
+    pub digest: String,
+}
+
+/// One change to our table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "edit")]
+pub enum Edit {
+    /// Makes the table.
+    AddTable,
+    /// Takes every rule, set and chain out before all is made anew: the live table holds an object
+    /// of ours whose declaration was changed by hand.
+    Rebuild {
+        /// Which objects.
+        objects: Vec<String>,
+    },
+    /// Makes a set or map, with its elements.
+    AddSet {
+        /// The set.
+        set: Set,
+    },
+    /// Makes a chain, without rules.
+    AddChain {
+        /// The chain; its rules follow as edits of their own.
+        chain: Chain,
+    },
+    /// Puts a rule into a chain.
+    AddRule {
+        /// The chain's name.
+        chain: String,
+        /// The live rule that it stands behind; `None` for the first place.
+        after: Option<u64>,
+        /// The rule.
+        rule: Rule,
+    },
+    /// Takes a rule out of a chain.
+    DeleteRule {
+        /// The chain's name.
+        chain: String,
+        /// The live rule.
+        rule: Rule,
+    },
+    /// Puts elements into a set or map.
+    AddElements {
+        /// The set's name.
+        set: String,
+        /// The elements.
+        elements: Vec<Element>,
+    },
+    /// Takes elements out of a set or map.
+    DeleteElements {
+        /// The set's name.
+        set: String,
+        /// The live elements.
+        elements: Vec<Element>,
+    },
+    /// Takes a chain out, with its rules.
+    DeleteChain {
+        /// The live chain.
+        chain: Chain,
+    },
+    /// Takes a set or map out.
+    DeleteSet {
+        /// The live set.
+        set: Set,
+    },
+}
+
+/// An endpoint, and whether each zone reaches it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointExposure {
+    /// The endpoint.
+    pub endpoint: Endpoint,
+    /// One for each zone and IP version that the endpoint and the zone have.
+    pub reach: Vec<ZoneReach>,
+}
+
+/// Whether a zone reaches an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneReach {
+    /// The zone.
+    pub zone: ZoneRef,
+    /// The IP version.
+    pub family: IpFamily,
+    /// Now.
+    pub before: Verdict,
+    /// When the plan is applied.
+    pub after: Verdict,
+    /// What in the policy decides that.
+    pub decided_by: DecidedBy,
+    /// The lines of the policy that decide; empty for the default.
+    pub origins: Vec<Origin>,
+    /// A source for which it is so.
+    pub witness: Option<IpAddr>,
+}
+
+/// Whether packets reach an endpoint, as far as fwctl decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// fwctl does not filter yet: whatever else is on the host decides.
+    Unfiltered,
+    /// From the whole zone.
+    Open,
+    /// From the whole zone, at a limited rate.
+    Limited,
+    /// From a part of the zone.
+    Partial,
+    /// From nowhere in the zone.
+    Closed,
+}
+
+/// What in the policy decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DecidedBy {
+    /// An `[[allow]]`.
+    Allow,
+    /// A `[[deny]]`.
+    Deny,
+    /// `[default]`.
+    Default,
+    /// The endpoint is bound to loopback: only the host itself dials it.
+    Loopback,
+    /// A container's own address, which nothing routed from outside reaches.
+    ContainerNetwork,
+}
+
+/// Whether an `[[expect]]` holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpectationResult {
+    /// Where it was written.
+    pub origin: Origin,
+    /// What it says, for a reader.
+    pub says: String,
+    /// Why it does not hold; empty where it does.
+    pub failures: Vec<String>,
+}
+
+/// Something that a reader of the plan should know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// A stable name: `docker-not-read`, `macvlan`, `carried-connections`, …
+    pub id: String,
+    /// What it is, in a sentence or two.
+    pub message: String,
+}
