@@ -89,8 +89,8 @@ pub enum Edit {
     AddRule {
         /// The chain's name.
         chain: String,
-        /// The live rule that it stands behind; `None` for the first place.
-        after: Option<u64>,
+        /// Where in the chain.
+        place: Place,
         /// The rule.
         rule: Rule,
     },
@@ -125,6 +125,18 @@ pub enum Edit {
         /// The live set.
         set: Set,
     },
+}
+
+/// Where a rule is put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// Before every rule that stays.
+    First,
+    /// Right behind the live rule with this handle.
+    After(u64),
+    /// Behind every rule.
+    End,
 }
 
 /// An endpoint, and whether each zone reaches it.
