@@ -1,3 +1,7 @@
 //! The `fwctl` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    fwctl::cli::main()
+}

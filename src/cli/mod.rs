@@ -1,1 +1,49 @@
-//! cli
+//! The command line: one file a command, each thin. Arguments in, a call of the stages, and what
+//! [`crate::report`] makes of the result out.
+//!
+//! What always holds: results go to standard output and everything else to standard error; every
+//! failure ends in [`failure::Failure`], so that each says what failed, on what, in which state
+//! the host is now and what to do next; the exit code is one of [`exit::Exit`]; the environment is
+//! read here and nowhere else.
+
+pub mod args;
+pub mod exit;
+pub mod failure;
+pub mod output;
+pub mod paths;
+
+pub use args::{Cli, command};
+pub use exit::Exit;
+
+use clap::Parser as _;
+use output::Output;
+use paths::Paths;
+use std::process::ExitCode;
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let output = Output::new(cli.global.color, cli.global.quiet, cli.global.verbose);
+    let paths = Paths::from_environment();
+    match run(&cli, &paths, &output) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            output::failure(&failure);
+            failure.exit.into()
+        }
+    }
+}
+
+/// What clap has to say: help and version on standard output, usage errors on standard error.
+fn usage(error: &clap::Error) -> ExitCode {
+    // A reader that went away (`fwctl --help | head -1`) is no failure.
+    let _ = error.print();
+    if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() }
+}
+
+fn run(cli: &Cli, _paths: &Paths, _output: &Output) -> Result<Exit, failure::Failure> {
+    match cli.command {}
+}

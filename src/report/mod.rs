@@ -1,1 +1,7 @@
-//! report
+//! Results of the stages → text, JSON, Markdown.
+//!
+//! In: values. Out: text. Pure: the same value and width give the same text. Text for terminals
+//! carries styles as escape sequences, which [`crate::cli`] strips where they are not wanted;
+//! nothing is said by colour alone.
+
+pub mod style;

@@ -1,0 +1,73 @@
+//! The table of commands and flags: the source of the help, the man pages and the completions.
+
+use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// A host firewall that speaks of the ports that clients dial.
+///
+/// A port is a port, whoever serves it: a process, a socket unit, a container behind Docker's NAT
+/// or its proxy. One policy file says who may dial what; fwctl shows what that changes, and
+/// changes it in place.
+#[derive(Debug, Parser)]
+#[command(
+    name = "fwctl",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Flags that every command takes.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {}
+
+/// Flags that every command takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// The policy file [default: /etc/fwctl/policy.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+
+    /// When to use colours [default: auto]; NO_COLOR is honoured
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = false
+    )]
+    pub color: Color,
+
+    /// Print results and failures only
+    #[arg(short, long, global = true, action = ArgAction::SetTrue, conflicts_with = "verbose")]
+    pub quiet: bool,
+
+    /// Print everything: long lists, endpoints that nobody reaches
+    #[arg(short, long, global = true, action = ArgAction::SetTrue)]
+    pub verbose: bool,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// Where the stream is a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The whole command line as clap holds it.
+pub fn command() -> clap::Command {
+    Cli::command()
+}

@@ -1,0 +1,74 @@
+//! The two streams.
+//!
+//! Results go to standard output; a reader that goes away early ends the output, never the
+//! command. Everything else goes to standard error, and what cannot be written there is lost:
+//! a full disk behind a log must not stop a firewall half-way.
+
+use super::args::Color;
+use super::{Exit, failure::Failure};
+use crate::report::style;
+use std::io::{ErrorKind, Write as _};
+
+/// How wide text is where no terminal says.
+const PLAIN_WIDTH: usize = 80;
+
+/// Where a command writes, and how much.
+#[derive(Debug)]
+pub struct Output {
+    quiet: bool,
+    /// Whether everything is wanted.
+    pub verbose: bool,
+    /// Columns of the terminal.
+    pub width: usize,
+}
+
+impl Output {
+    /// The process's own streams.
+    pub fn new(color: Color, quiet: bool, verbose: bool) -> Self {
+        // anstream asks for the terminal, NO_COLOR and CLICOLOR itself where nothing is forced.
+        match color {
+            Color::Auto => anstream::ColorChoice::Auto,
+            Color::Always => anstream::ColorChoice::Always,
+            Color::Never => anstream::ColorChoice::Never,
+        }
+        .write_global();
+        let width = terminal_size::terminal_size_of(std::io::stdout())
+            .map_or(PLAIN_WIDTH, |(width, _)| usize::from(width.0));
+        Self { quiet, verbose, width }
+    }
+
+    /// Says something on the way, unless told to be quiet.
+    pub fn note(&self, text: &str) {
+        if !self.quiet {
+            aside(&format!("{}\n", text.trim_end()));
+        }
+    }
+}
+
+/// Writes a result.
+pub fn data(text: &str) -> Result<(), Failure> {
+    let mut stream = anstream::stdout().lock();
+    match stream.write_all(text.as_bytes()).and_then(|()| stream.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::from_error(Exit::Failed, "standard output cannot be written", &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Says what went wrong without ending the command.
+pub fn warning(text: &str) {
+    let (warning, end) = (style::WARNING, style::END);
+    aside(&format!("{warning}warning{end}: {}\n", text.trim_end()));
+}
+
+/// Says why the command ends.
+pub fn failure(failure: &Failure) {
+    aside(&failure.render());
+}
+
+/// Writes a text that is laid out already to standard error.
+pub fn aside(text: &str) {
+    let mut stream = anstream::stderr().lock();
+    let _ = stream.write_all(text.as_bytes()).and_then(|()| stream.flush());
+}
