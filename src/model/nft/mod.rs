@@ -7,7 +7,10 @@
 //!
 //! Nothing is lost quietly: what fwctl cannot interpret is kept as an `Opaque` with its name.
 
+pub mod build;
 mod bytes;
+mod canonical;
+mod kind;
 mod set;
 mod statement;
 pub mod text;
@@ -235,10 +238,12 @@ impl Rule {
         Self { handle: 0, statements, comment }
     }
 
-    /// Whether both do the same and say the same; handles and counters do not count.
+    /// Whether both do the same and say the same; handles, counters and the version of nft that
+    /// loaded them do not count.
     pub fn same_as(&self, other: &Self) -> bool {
-        self.comment == other.comment
-            && self.statements.len() == other.statements.len()
-            && self.statements.iter().zip(&other.statements).all(|(a, b)| a.same_as(b))
+        let (one, two) = (self.canonical(), other.canonical());
+        one.comment == two.comment
+            && one.statements.len() == two.statements.len()
+            && one.statements.iter().zip(&two.statements).all(|(a, b)| a.same_as(b))
     }
 }

@@ -421,6 +421,16 @@ pub enum CtKey {
     Other(u32),
 }
 
+impl CtKey {
+    /// Whether its values are addresses.
+    pub fn is_address(self) -> bool {
+        matches!(
+            self,
+            Self::Src | Self::Dst | Self::SrcIp | Self::DstIp | Self::SrcIp6 | Self::DstIp6
+        )
+    }
+}
+
 /// A direction of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

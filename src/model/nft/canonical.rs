@@ -1,0 +1,98 @@
+//! One form for what versions of nft translate differently.
+//!
+//! In: a rule as it was built, or as some version of nft loaded it. Out: the same meaning in one
+//! form, so that two rules can be compared statement by statement.
+
+use super::{CompareOp, Operand, PayloadBase, Rule, Selector, Statement, Transform};
+
+impl Rule {
+    /// The rule in the one form that every version of nft leads to.
+    ///
+    /// - A comparison with a prefix of whole bytes compares these bytes only; older and newer
+    ///   versions mask instead.
+    /// - Adjacent header fields that nft merged into one load are apart again.
+    #[must_use]
+    pub fn canonical(&self) -> Self {
+        let statements = self.statements.iter().cloned().flat_map(split).map(statement).collect();
+        Self { statements, ..self.clone() }
+    }
+}
+
+/// One statement, less its merged fields.
+pub(super) fn statement(statement: Statement) -> Statement {
+    match statement {
+        Statement::Compare { left, op, right } => match short_prefix(&left, op, right.as_slice()) {
+            Some((operand, len)) => Statement::Compare {
+                left: vec![operand],
+                op,
+                right: right.as_slice()[..len].into(),
+            },
+            None => Statement::Compare { left, op, right },
+        },
+        other => other,
+    }
+}
+
+/// Whether the comparison masks all but whole leading bytes: the operand without the mask, as
+/// short as it can be, and how many bytes are compared.
+fn short_prefix(left: &[Operand], op: CompareOp, right: &[u8]) -> Option<(Operand, usize)> {
+    let [Operand { selector, transforms }] = left else { return None };
+    let [Transform::Mask { mask, xor }] = transforms.as_slice() else { return None };
+    let mask = mask.as_slice();
+    let keep = mask.iter().position(|byte| *byte != 0xff).unwrap_or(mask.len());
+    let is_prefix = mask[keep..].iter().all(|byte| *byte == 0);
+    let rest_is_zero = right.get(keep..).is_some_and(|rest| rest.iter().all(|byte| *byte == 0));
+    let no_xor = xor.as_slice().iter().all(|byte| *byte == 0);
+    let exact = matches!(op, CompareOp::Eq | CompareOp::Ne);
+    // Only addresses: nft masks shorter fields whole.
+    if keep == 0 || !is_prefix || !rest_is_zero || !no_xor || !exact || right.len() != mask.len() {
+        return None;
+    }
+    let selector = match selector {
+        Selector::Payload { base: PayloadBase::Network, offset, len }
+            if (*len == 4 || *len == 16) && *len as usize == mask.len() =>
+        {
+            let len = u32::try_from(keep).ok()?;
+            Selector::Payload { base: PayloadBase::Network, offset: *offset, len }
+        }
+        Selector::Ct { key, .. } if key.is_address() => selector.clone(),
+        _ => return None,
+    };
+    Some((Operand::plain(selector), keep))
+}
+
+/// The fields that nft merged into one load and comparison.
+fn split(statement: Statement) -> Vec<Statement> {
+    let Statement::Compare { left, op: CompareOp::Eq, right } = &statement else {
+        return vec![statement];
+    };
+    let [Operand { selector: Selector::Payload { base, offset, len }, transforms }] =
+        left.as_slice()
+    else {
+        return vec![statement];
+    };
+    if !transforms.is_empty() || right.len() != *len as usize {
+        return vec![statement];
+    }
+    let widths = match (base, offset, len) {
+        (PayloadBase::Network, 12, 8) => vec![4, 4],
+        (PayloadBase::Network, 8, 32) => vec![16, 16],
+        (PayloadBase::Transport, 0, 4) => vec![2, 2],
+        (PayloadBase::Link, 0, 12) => vec![6, 6],
+        (PayloadBase::Link, 0, 14) => vec![6, 6, 2],
+        (PayloadBase::Link, 6, 8) => vec![6, 2],
+        _ => return vec![statement],
+    };
+    let mut at = 0;
+    let part = |width: usize| {
+        let bytes = right.as_slice()[at..at + width].into();
+        let selector = Selector::Payload {
+            base: *base,
+            offset: offset + u32::try_from(at).unwrap_or(0),
+            len: u32::try_from(width).unwrap_or(0),
+        };
+        at += width;
+        Statement::Compare { left: vec![Operand::plain(selector)], op: CompareOp::Eq, right: bytes }
+    };
+    widths.into_iter().map(part).collect()
+}
