@@ -2,10 +2,194 @@
 //!
 //! Reads only. What cannot be read becomes a [`Warning`] that names it; the rest is still there.
 
+mod activation;
+mod cgroup;
+mod endpoints;
+mod engines;
+mod host;
+mod installed;
+mod json;
+mod links;
+mod netlink;
+mod processes;
+pub mod routing;
 mod snapshot;
+mod sockets;
+mod ssh;
+mod sysctls;
 
+pub use endpoints::endpoints;
+pub use engines::EngineSocket;
+pub use installed::CONFIRMED;
+pub use json::SnapshotError;
 pub use snapshot::{
     Address, ConntrackPresence, Container, ContainerNetwork, ContainerState, Engine, EngineKind,
     EngineState, FORMAT, Host, Installed, Link, LinkKind, PublishedPort, Route, Snapshot, Socket,
     SocketState, Ssh, SshSession, Sysctls, Warning,
 };
+
+use crate::model::nft::Ruleset;
+use processes::Processes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::thread::ScopedJoinHandle;
+use std::time::Duration;
+
+/// Where to look, and how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// The prefix of fwctl's own state (`FWCTL_ROOT`).
+    pub root: PathBuf,
+    /// The API sockets of container engines.
+    pub engines: Vec<EngineSocket>,
+    /// How long an engine may take altogether.
+    pub engine_timeout: Duration,
+    /// Whether to look into the network namespaces of containers.
+    pub container_namespaces: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let engine = |kind, path: &str| EngineSocket { kind, path: path.into() };
+        Self {
+            root: "/".into(),
+            engines: vec![
+                engine(EngineKind::Docker, "/run/docker.sock"),
+                engine(EngineKind::Podman, "/run/podman/podman.sock"),
+            ],
+            engine_timeout: Duration::from_millis(1500),
+            container_namespaces: true,
+        }
+    }
+}
+
+/// Looks at this host, with `ruleset` for the nftables part.
+///
+/// Engines, sockets and the ruleset are read at the same time, the rest meanwhile.
+pub fn observe_with(
+    options: &Options,
+    ruleset: impl FnOnce() -> (Ruleset, Vec<Warning>) + Send,
+) -> Snapshot {
+    let mut warnings = Vec::new();
+    let taken_at = jiff::Timestamp::now();
+    std::thread::scope(|scope| {
+        let ruleset = scope.spawn(ruleset);
+        let engines: Vec<_> = options
+            .engines
+            .iter()
+            .map(|engine| {
+                scope.spawn(move || {
+                    let mut warnings = Vec::new();
+                    (engines::read(engine, options.engine_timeout, &mut warnings), warnings)
+                })
+            })
+            .collect();
+        let sockets = scope.spawn(move || {
+            let mut warnings = Vec::new();
+            (sockets::read(options.container_namespaces, &mut warnings), warnings)
+        });
+
+        let network = links::read().unwrap_or_else(|error| {
+            let message = format!("interfaces, addresses and routes could not be read: {error}");
+            warnings.push(Warning { subject: "links".into(), message });
+            links::Network::default()
+        });
+        if network.unreadable > 0 {
+            let message = format!(
+                "{} interfaces, addresses or routes are of a form that fwctl does not know, and \
+                 are missing here",
+                network.unreadable
+            );
+            warnings.push(Warning { subject: "links".into(), message });
+        }
+        let sysctls = sysctls::read(Path::new("/proc/sys/net"));
+        let legacy_tables = host::legacy_tables(Path::new("/proc/net"));
+        let mut host = host::read(Path::new("/"));
+        let tracked = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count");
+        let tracked = tracked.ok().and_then(|text| text.trim().parse().ok());
+        let installed = installed::read(&options.root, &mut warnings);
+
+        let found: sockets::Found = joined(sockets, "sockets", &mut warnings).unwrap_or_default();
+        let mut engines: Vec<Engine> = engines
+            .into_iter()
+            .filter_map(|engine| joined(engine, "engines", &mut warnings))
+            .collect();
+        engines::find_bridges(&mut engines, &network.links);
+
+        let mut processes = Processes::default();
+        let names: BTreeMap<String, String> = engines
+            .iter()
+            .flat_map(|engine| &engine.containers)
+            .map(|container| (container.id.clone(), container.name.clone()))
+            .collect();
+        let namespaces = sockets::namespaces(&found.holders, &mut processes, &names);
+        let inside = sockets::read_inside(&namespaces, &mut warnings);
+        let mut owners = sockets::Owners::new(&found.holders, &mut processes, &names);
+        let mut all = owners.sockets(&found.sockets, None, &network.links);
+        let inside: Vec<Socket> = inside
+            .iter()
+            .flat_map(|(container, raw)| owners.sockets(raw, Some(container), &[]))
+            .collect();
+        let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
+        let ground = ssh::Ground {
+            raw: &found.sockets,
+            sockets: &all,
+            holders: &found.holders,
+            links: &network.links,
+            routes: &network.routes,
+            sysctls: &sysctls,
+            users: &host::users(&String::from_utf8_lossy(&passwd)),
+            process: std::process::id(),
+        };
+        let ssh = ssh::read(&ground, &mut processes);
+        all.extend(inside);
+        sockets::sort(&mut all);
+
+        let running: BTreeSet<String> =
+            found.holders.processes().into_iter().filter_map(processes::name).collect();
+        host.managers = host::managers(Path::new("/"), &running);
+        if engines.iter().any(|engine| engine.swarm) {
+            host.managers.push("docker-swarm".to_owned());
+            host.managers.sort();
+        }
+        let ruleset = joined(ruleset, "nftables", &mut warnings).unwrap_or_default();
+        host.conntrack = host::conntrack(tracked, &ruleset, &legacy_tables);
+        warnings.sort_by(|a, b| (&a.subject, &a.message).cmp(&(&b.subject, &b.message)));
+        Snapshot {
+            format: FORMAT.to_owned(),
+            taken_at,
+            host,
+            ruleset,
+            legacy_tables,
+            links: network.links,
+            routes: network.routes,
+            sysctls,
+            sockets: all,
+            engines,
+            ssh,
+            installed,
+            warnings,
+        }
+    })
+}
+
+/// What a reader's thread found, with its warnings added to ours.
+fn joined<T>(
+    reader: ScopedJoinHandle<'_, (T, Vec<Warning>)>,
+    subject: &str,
+    warnings: &mut Vec<Warning>,
+) -> Option<T> {
+    match reader.join() {
+        Ok((found, own)) => {
+            warnings.extend(own);
+            Some(found)
+        }
+        Err(_) => {
+            let message = "the search ended early by a defect in fwctl; what it would have found \
+                           is missing here"
+                .to_owned();
+            warnings.push(Warning { subject: subject.to_owned(), message });
+            None
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! `/proc` → which processes hold which socket.
+//!
+//! One pass over the descriptors of every process, without an allocation for each: a host may
+//! have a hundred thousand of them. Processes come and go meanwhile; one that is gone is left out.
+
+use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat_raw};
+use rustix::io::Errno;
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Who holds what.
+#[derive(Debug, Default)]
+pub struct Holders {
+    /// Socket inode and process, sorted.
+    sockets: Vec<(u64, u32)>,
+    /// Processes by the network namespace that they are in, the first of each, sorted.
+    pub namespaces: Vec<(u64, u32)>,
+    /// The namespace of this process.
+    pub own_namespace: Option<u64>,
+    /// How many processes' descriptors may not be read.
+    pub denied: usize,
+}
+
+impl Holders {
+    /// The processes that hold the socket of this inode.
+    pub fn of(&self, inode: u64) -> impl Iterator<Item = u32> + '_ {
+        let first = self.sockets.partition_point(|(own, _)| *own < inode);
+        self.sockets[first..]
+            .iter()
+            .take_while(move |(own, _)| *own == inode)
+            .map(|(_, process)| *process)
+    }
+
+    /// Every process that holds a socket of any kind, sorted.
+    pub fn processes(&self) -> Vec<u32> {
+        let mut processes: Vec<u32> = self.sockets.iter().map(|(_, process)| *process).collect();
+        processes.sort_unstable();
+        processes.dedup();
+        processes
+    }
+}
+
+/// Looks through all processes; with `namespaces`, also at the network namespace of each.
+pub fn read(namespaces: bool) -> Result<Holders, Errno> {
+    let mut holders = Holders::default();
+    let directory = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let proc = openat(CWD, c"/proc", directory, Mode::empty())?;
+    let mut target = [MaybeUninit::uninit(); 64];
+    holders.own_namespace = number_in(&proc, c"thread-self/ns/net", b"net:[", &mut target);
+    let mut list = vec![MaybeUninit::uninit(); 16 * 1024];
+    let mut descriptors = vec![MaybeUninit::uninit(); 32 * 1024];
+    let mut processes = RawDir::new(&proc, &mut list);
+    while let Some(entry) = processes.next() {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(process) = number(name.to_bytes()) else { continue };
+        let Ok(process) = u32::try_from(process) else { continue };
+        let Ok(folder) = openat(&proc, name, directory, Mode::empty()) else { continue };
+        if namespaces
+            && let Some(inode) = number_in(&folder, c"ns/net", b"net:[", &mut target)
+            && !holders.namespaces.iter().any(|(own, _)| *own == inode)
+        {
+            holders.namespaces.push((inode, process));
+        }
+        match openat(&folder, c"fd", directory, Mode::empty()) {
+            Ok(folder) => sockets_in(&folder, process, &mut descriptors, &mut holders.sockets),
+            Err(Errno::ACCESS | Errno::PERM) => holders.denied += 1,
+            Err(_) => {}
+        }
+    }
+    holders.sockets.sort_unstable();
+    holders.sockets.dedup();
+    holders.namespaces.sort_unstable();
+    Ok(holders)
+}
+
+fn sockets_in(
+    folder: &OwnedFd,
+    process: u32,
+    buffer: &mut [MaybeUninit<u8>],
+    sockets: &mut Vec<(u64, u32)>,
+) {
+    let mut target = [MaybeUninit::uninit(); 64];
+    let mut entries = RawDir::new(folder, buffer);
+    while let Some(Ok(entry)) = entries.next() {
+        if let Some(inode) = number_in(folder, entry.file_name(), b"socket:[", &mut target) {
+            sockets.push((inode, process));
+        }
+    }
+}
+
+/// The number in the target of a link of `/proc`, such as `socket:[12345]`.
+fn number_in(
+    folder: impl AsFd,
+    name: &CStr,
+    start: &[u8],
+    buffer: &mut [MaybeUninit<u8>],
+) -> Option<u64> {
+    let folder: BorrowedFd<'_> = folder.as_fd();
+    let (target, _) = readlinkat_raw(folder, name, buffer).ok()?;
+    number(target.strip_prefix(start)?.strip_suffix(b"]")?)
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || digits.len() > 19 {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |number, digit| {
+        digit.is_ascii_digit().then(|| number * 10 + u64::from(digit - b'0'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_of_this_process_is_found() {
+        use std::os::unix::fs::MetadataExt;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+        let descriptor = std::os::fd::AsRawFd::as_raw_fd(&listener);
+        let inode =
+            std::fs::metadata(format!("/proc/self/fd/{descriptor}")).expect("is there").ino();
+        let holders = read(true).expect("read");
+        assert!(holders.of(inode).any(|process| process == std::process::id()));
+        assert!(holders.processes().contains(&std::process::id()));
+        let own = holders.own_namespace.expect("read");
+        assert!(holders.namespaces.iter().any(|(inode, _)| *inode == own));
+        assert_eq!(holders.of(u64::MAX).count(), 0);
+    }
+
+    #[test]
+    fn only_digits_are_numbers() {
+        assert_eq!(number(b"123"), Some(123));
+        for bad in [&b""[..], b"self", b"12a", b"99999999999999999999"] {
+            assert_eq!(number(bad), None);
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The kernel's socket tables and `/proc` → [`Socket`]s with their owners, of the host's network
+//! namespace and of those of containers.
+//!
+//! A socket that many processes share has all of them as owners, each said once.
+
+mod diag;
+mod holders;
+mod proc_net;
+
+pub use diag::RawSocket;
+pub use holders::Holders;
+
+use super::activation::SocketUnits;
+use super::netlink::NetlinkError;
+use super::processes::Processes;
+use super::{Link, Socket, SocketState, Warning};
+use crate::model::{IfaceName, Owner, Protocol};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+/// A container's network namespace: its name, and a process that is in it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Namespace {
+    /// The container's name.
+    pub container: String,
+    /// A process in it.
+    pub process: u32,
+}
+
+/// What was read before owners are told apart.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Sockets of this namespace.
+    pub sockets: Vec<RawSocket>,
+    /// Who holds them.
+    pub holders: Holders,
+}
+
+/// Reads the sockets of this thread's namespace and who holds them, both at once.
+pub fn read(namespaces: bool, warnings: &mut Vec<Warning>) -> Found {
+    let (holders, sockets) = std::thread::scope(|scope| {
+        let holders = scope.spawn(move || holders::read(namespaces));
+        let sockets = diag::read();
+        (holders.join(), sockets)
+    });
+    let mut warn = |message: String| warnings.push(Warning { subject: "sockets".into(), message });
+    let holders = match holders {
+        Ok(Ok(holders)) => holders,
+        Ok(Err(error)) => {
+            warn(format!("/proc cannot be read ({error}): no socket has an owner"));
+            Holders::default()
+        }
+        Err(_) => {
+            warn("the search of /proc ended early: no socket has an owner".to_owned());
+            Holders::default()
+        }
+    };
+    if holders.denied > 0 {
+        warn(format!(
+            "the descriptors of {} processes may not be read: some sockets have no owner; run \
+             fwctl as root",
+            holders.denied
+        ));
+    }
+    let sockets = take(sockets, "of this host", &mut warn);
+    Found { sockets, holders }
+}
+
+fn take(
+    answer: Result<(Vec<RawSocket>, Vec<Protocol>), NetlinkError>,
+    whose: &str,
+    warn: &mut impl FnMut(String),
+) -> Vec<RawSocket> {
+    match answer {
+        Ok((sockets, untold)) => {
+            for protocol in untold {
+                warn(format!(
+                    "this kernel does not tell the {protocol} sockets {whose}: services on \
+                     {protocol} are missing here"
+                ));
+            }
+            sockets
+        }
+        Err(error) => {
+            warn(format!("the sockets {whose} could not be read: {error}"));
+            Vec::new()
+        }
+    }
+}
+
+/// Reads the sockets inside these namespaces, on a thread that enters them and never comes back.
+pub fn read_inside(
+    namespaces: &[Namespace],
+    warnings: &mut Vec<Warning>,
+) -> Vec<(String, Vec<RawSocket>)> {
+    if namespaces.is_empty() {
+        return Vec::new();
+    }
+    let visit = || {
+        let mut found = Vec::new();
+        let mut warned = Vec::new();
+        for Namespace { container, process } in namespaces {
+            let whose = format!("inside container {container}");
+            let mut warn =
+                |message: String| warned.push(Warning { subject: "sockets".into(), message });
+            let entered = File::open(format!("/proc/{process}/ns/net")).and_then(|file| {
+                Ok(move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?)
+            });
+            match entered {
+                Ok(()) => found.push((container.clone(), take(diag::read(), &whose, &mut warn))),
+                // The container ended meanwhile.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => warn(format!("the sockets {whose} could not be read: {error}")),
+            }
+        }
+        (found, warned)
+    };
+    let Ok((found, warned)) = std::thread::scope(|scope| scope.spawn(visit).join()) else {
+        warnings.push(Warning {
+            subject: "sockets".into(),
+            message: "the search of container namespaces ended early: what listens inside \
+                      containers is missing here"
+                .into(),
+        });
+        return Vec::new();
+    };
+    warnings.extend(warned);
+    found
+}
+
+/// Gives sockets their owners.
+#[derive(Debug)]
+pub struct Owners<'a> {
+    /// Who holds what.
+    pub holders: &'a Holders,
+    /// What is known of processes.
+    pub processes: &'a mut Processes,
+    /// Names of containers, by id.
+    pub containers: &'a BTreeMap<String, String>,
+    units: Option<SocketUnits>,
+    known: BTreeMap<u32, Option<Owner>>,
+}
+
+impl<'a> Owners<'a> {
+    /// Owners by these tables.
+    pub fn new(
+        holders: &'a Holders,
+        processes: &'a mut Processes,
+        containers: &'a BTreeMap<String, String>,
+    ) -> Self {
+        Self { holders, processes, containers, units: None, known: BTreeMap::new() }
+    }
+
+    /// The owners of a socket, sorted, each once.
+    fn of(&mut self, socket: &RawSocket) -> Vec<Owner> {
+        let mut owners = BTreeSet::new();
+        let mut held_by_init = false;
+        for process in self.holders.of(socket.inode) {
+            held_by_init |= process == 1;
+            if process != 1 {
+                owners.extend(self.owner(process));
+            }
+        }
+        // Process 1 keeps the sockets that it opened for a unit; who serves them says more.
+        if held_by_init
+            && owners.is_empty()
+            && let Some(mut owner) = self.owner(1)
+        {
+            if socket.state == SocketState::Listening {
+                let units = self.units.get_or_insert_with(|| SocketUnits::read(Path::new("/")));
+                owner.unit = units.service(socket.protocol, socket.local).map(str::to_owned);
+            }
+            owners.insert(owner);
+        }
+        owners.into_iter().collect()
+    }
+
+    fn owner(&mut self, process: u32) -> Option<Owner> {
+        if let Some(known) = self.known.get(&process) {
+            return known.clone();
+        }
+        let owner = self.processes.get(process).map(|found| Owner {
+            process: Some(found.name.clone()),
+            unit: found.placement.unit.clone(),
+            container: found.placement.container.as_ref().map(|id| name_of(id, self.containers)),
+        });
+        self.known.insert(process, owner.clone());
+        owner
+    }
+
+    /// The sockets with their owners, in the same order; `links` names the interfaces of the host's namespace.
+    pub fn sockets(
+        &mut self,
+        raw: &[RawSocket],
+        namespace: Option<&str>,
+        links: &[Link],
+    ) -> Vec<Socket> {
+        let devices: BTreeMap<u32, &IfaceName> =
+            links.iter().map(|link| (link.index, &link.name)).collect();
+        raw.iter()
+            .map(|socket| Socket {
+                owners: self.of(socket),
+                device: devices.get(&socket.device).map(|name| (*name).clone()),
+                protocol: socket.protocol,
+                local: socket.local,
+                remote: socket.remote,
+                state: socket.state,
+                v6only: socket.v6only,
+                uid: socket.uid,
+                namespace: namespace.map(str::to_owned),
+            })
+            .collect()
+    }
+}
+
+/// The name of a container; the id as engines shorten it where no engine has told the name.
+pub fn name_of(id: &str, containers: &BTreeMap<String, String>) -> String {
+    containers.get(id).cloned().unwrap_or_else(|| id.chars().take(12).collect())
+}
+
+/// The network namespaces of containers, the host's left out: each once, by the container that
+/// sorts first among those that share it.
+pub fn namespaces(
+    holders: &Holders,
+    processes: &mut Processes,
+    containers: &BTreeMap<String, String>,
+) -> Vec<Namespace> {
+    let mut found: Vec<Namespace> = holders
+        .namespaces
+        .iter()
+        .filter(|(inode, _)| Some(*inode) != holders.own_namespace)
+        .filter_map(|(_, process)| {
+            let id = processes.get(*process)?.placement.container.clone()?;
+            Some(Namespace { container: name_of(&id, containers), process: *process })
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+/// Sorts sockets: the host's first, then by protocol, local and remote address.
+pub fn sort(sockets: &mut Vec<Socket>) {
+    let key = |socket: &Socket| -> (Option<String>, Protocol, SocketState, SocketAddr, Option<SocketAddr>) {
+        (socket.namespace.clone(), socket.protocol, socket.state, socket.local, socket.remote)
+    };
+    sockets.sort_by_cached_key(|socket| (key(socket), socket.owners.clone(), socket.uid));
+    // Workers that listen on one port by SO_REUSEPORT look the same.
+    sockets.dedup();
+}
