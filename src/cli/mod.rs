@@ -11,6 +11,7 @@ pub mod exit;
 pub mod failure;
 pub mod output;
 pub mod paths;
+pub mod snapshot;
 
 pub use args::{Cli, command};
 pub use exit::Exit;

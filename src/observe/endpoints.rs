@@ -195,7 +195,7 @@ fn both_versions(sockets: &BTreeSet<Endpoint>) -> BTreeSet<Endpoint> {
 fn ranges(published: BTreeSet<Endpoint>) -> Vec<Endpoint> {
     let mut published: Vec<Endpoint> = published.into_iter().collect();
     let same = |a: &Endpoint| (a.protocol, a.bind, a.owner.clone());
-    published.sort_by(|a, b| (same(a), a.ports).cmp(&(same(b), b.ports)));
+    published.sort_by_key(|endpoint| (same(endpoint), endpoint.ports));
     let mut found: Vec<Endpoint> = Vec::new();
     for endpoint in published {
         if let Some(last) = found.last_mut()

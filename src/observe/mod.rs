@@ -2,10 +2,22 @@
 //!
 //! Reads only. What cannot be read becomes a [`Warning`] that names it; the rest is still there.
 
+#[allow(
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "systemd's names of units are case-sensitive"
+)]
 mod activation;
+#[allow(
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "systemd's names of units are case-sensitive"
+)]
 mod cgroup;
 mod endpoints;
 mod engines;
+#[allow(
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "systemd's names of units are case-sensitive"
+)]
 mod host;
 mod installed;
 mod json;
@@ -61,6 +73,14 @@ impl Default for Options {
             container_namespaces: true,
         }
     }
+}
+
+/// Looks at this host.
+pub fn observe(options: &Options) -> Snapshot {
+    observe_with(options, || {
+        let message = "the ruleset was not read: this version of fwctl cannot yet".to_owned();
+        (Ruleset::default(), vec![Warning { subject: "nftables".into(), message }])
+    })
 }
 
 /// Looks at this host, with `ruleset` for the nftables part.
@@ -179,17 +199,14 @@ fn joined<T>(
     subject: &str,
     warnings: &mut Vec<Warning>,
 ) -> Option<T> {
-    match reader.join() {
-        Ok((found, own)) => {
-            warnings.extend(own);
-            Some(found)
-        }
-        Err(_) => {
-            let message = "the search ended early by a defect in fwctl; what it would have found \
+    if let Ok((found, own)) = reader.join() {
+        warnings.extend(own);
+        Some(found)
+    } else {
+        let message = "the search ended early by a defect in fwctl; what it would have found \
                            is missing here"
-                .to_owned();
-            warnings.push(Warning { subject: subject.to_owned(), message });
-            None
-        }
+            .to_owned();
+        warnings.push(Warning { subject: subject.to_owned(), message });
+        None
     }
 }

@@ -64,7 +64,11 @@ pub fn read(namespaces: bool) -> Result<Holders, Errno> {
             holders.namespaces.push((inode, process));
         }
         match openat(&folder, c"fd", directory, Mode::empty()) {
-            Ok(folder) => sockets_in(&folder, process, &mut descriptors, &mut holders.sockets),
+            Ok(folder) => {
+                if sockets_in(&folder, process, &mut descriptors, &mut holders.sockets).is_err() {
+                    holders.denied += 1;
+                }
+            }
             Err(Errno::ACCESS | Errno::PERM) => holders.denied += 1,
             Err(_) => {}
         }
@@ -75,19 +79,26 @@ pub fn read(namespaces: bool) -> Result<Holders, Errno> {
     Ok(holders)
 }
 
+/// Adds the sockets among the descriptors in this folder; an error where they may be listed but
+/// not looked at, as those of a process with more capabilities than this one.
 fn sockets_in(
     folder: &OwnedFd,
     process: u32,
     buffer: &mut [MaybeUninit<u8>],
     sockets: &mut Vec<(u64, u32)>,
-) {
+) -> Result<(), Errno> {
     let mut target = [MaybeUninit::uninit(); 64];
     let mut entries = RawDir::new(folder, buffer);
     while let Some(Ok(entry)) = entries.next() {
-        if let Some(inode) = number_in(folder, entry.file_name(), b"socket:[", &mut target) {
-            sockets.push((inode, process));
+        match readlinkat_raw(folder, entry.file_name(), &mut target) {
+            Ok((target, _)) => {
+                sockets.extend(inode_of(target, b"socket:[").map(|inode| (inode, process)));
+            }
+            Err(error @ (Errno::ACCESS | Errno::PERM)) => return Err(error),
+            Err(_) => {} // Closed meanwhile.
         }
     }
+    Ok(())
 }
 
 /// The number in the target of a link of `/proc`, such as `socket:[12345]`.
@@ -99,6 +110,10 @@ fn number_in(
 ) -> Option<u64> {
     let folder: BorrowedFd<'_> = folder.as_fd();
     let (target, _) = readlinkat_raw(folder, name, buffer).ok()?;
+    inode_of(target, start)
+}
+
+fn inode_of(target: &[u8], start: &[u8]) -> Option<u64> {
     number(target.strip_prefix(start)?.strip_suffix(b"]")?)
 }
 

@@ -61,8 +61,8 @@ pub fn read(namespaces: bool, warnings: &mut Vec<Warning>) -> Found {
     };
     if holders.denied > 0 {
         warn(format!(
-            "the descriptors of {} processes may not be read: some sockets have no owner; run \
-             fwctl as root",
+            "the descriptors of {} of the processes may not be read: their sockets have no owner \
+             here; root with all capabilities may read them",
             holders.denied
         ));
     }
