@@ -1,0 +1,298 @@
+//! The zones, sets and services of all documents, by name; which of them are used.
+
+use super::diagnostic::{At, Place, Problem, Problems};
+use super::read::document::{Depth, Document, RawService, RawSet, RawZone};
+use super::read::values;
+use super::resolve::united;
+use super::suggest::did_you_mean;
+use crate::model::{PortSpec, ZoneName, ZoneRef};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A named table, and how near the file is that it stands in.
+#[derive(Debug)]
+pub(super) struct Named<'d, T> {
+    pub name: &'d At<ZoneName>,
+    pub value: &'d T,
+    depth: Depth,
+}
+
+impl<T> Clone for Named<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Named<'_, T> {}
+
+type Table<'d, T> = BTreeMap<ZoneName, Named<'d, T>>;
+
+/// Every name of the policy.
+#[derive(Debug)]
+pub(super) struct Names<'d> {
+    pub zones: Table<'d, RawZone>,
+    pub sets: Table<'d, RawSet>,
+    services: Table<'d, RawService>,
+    used_zones: BTreeSet<ZoneName>,
+    used_sets: BTreeSet<ZoneName>,
+    used_services: BTreeSet<ZoneName>,
+    /// The ports of the services that have been looked up.
+    resolved: BTreeMap<ZoneName, Vec<PortSpec>>,
+}
+
+/// The depth of the services table: any file is nearer.
+const CATALOGUE: Depth = (usize::MAX, usize::MAX);
+
+impl<'d> Names<'d> {
+    pub fn collect(
+        problems: &mut Problems,
+        documents: &'d [Document],
+        catalogue: &'d Document,
+    ) -> Self {
+        let mut names = Self {
+            zones: BTreeMap::new(),
+            sets: BTreeMap::new(),
+            services: BTreeMap::new(),
+            used_zones: BTreeSet::new(),
+            used_sets: BTreeSet::new(),
+            used_services: BTreeSet::new(),
+            resolved: BTreeMap::new(),
+        };
+        for (name, value) in &catalogue.services {
+            let service = Named { name, value, depth: CATALOGUE };
+            names.services.insert(name.value.clone(), service);
+        }
+        for document in documents {
+            let depth = document.depth;
+            for (name, value) in &document.zones {
+                add(problems, &mut names.zones, Named { name, value, depth }, "zone", false);
+            }
+            for (name, value) in &document.sets {
+                add(problems, &mut names.sets, Named { name, value, depth }, "set", false);
+            }
+            for (name, value) in &document.services {
+                add(problems, &mut names.services, Named { name, value, depth }, "service", true);
+            }
+        }
+        names.check_members(problems);
+        names
+    }
+
+    /// Looks a zone up.
+    pub fn zone(&mut self, problems: &mut Problems, word: &str, at: &Place) -> Option<ZoneRef> {
+        if let Ok(name) = word.parse::<ZoneName>() {
+            if ZoneRef::BUILT_IN.contains(&word) {
+                return Some(ZoneRef::from(name));
+            }
+            if self.zones.contains_key(&name) {
+                self.used_zones.insert(name.clone());
+                return Some(ZoneRef::Declared(name));
+            }
+        }
+        let zones = self.zones.keys().map(ZoneName::as_str).chain(ZoneRef::BUILT_IN);
+        let fix = if matches!(word, "any" | "all" | "anywhere" | "world" | "everywhere") {
+            "for anywhere, take the `from` line out".to_owned()
+        } else if self.sets.keys().any(|set| set.as_str() == word) {
+            format!("`{word}` is a set: write `\"@{word}\"`")
+        } else {
+            did_you_mean(word, zones).unwrap_or_else(|| {
+                format!(
+                    "declare it: `[zone.{word}]` with `addresses = [...]` or `interfaces = [...]`"
+                )
+            })
+        };
+        problems.push(
+            Problem::error("unknown-zone", at, format!("there is no zone `{word}`"))
+                .label("neither declared nor built in")
+                .fix(fix),
+        );
+        None
+    }
+
+    /// Looks a set up.
+    pub fn set(&mut self, problems: &mut Problems, name: &ZoneName, at: &Place) -> bool {
+        if self.sets.contains_key(name) {
+            self.used_sets.insert(name.clone());
+            return true;
+        }
+        let sets = self.sets.keys().map(ZoneName::as_str);
+        let fix = if self.zones.contains_key(name) {
+            format!("`{name}` is a zone: write `\"{name}\"`")
+        } else {
+            did_you_mean(name.as_str(), sets)
+                .unwrap_or_else(|| format!("declare it: `[set.{name}]` with `addresses = [...]`"))
+        };
+        problems.push(
+            Problem::error("unknown-set", at, format!("there is no set `{name}`"))
+                .label("not declared")
+                .fix(fix),
+        );
+        false
+    }
+
+    /// The ports of a service, or `None` where there is none of that name.
+    pub fn known_service(&mut self, word: &str) -> Option<Vec<PortSpec>> {
+        let name = word.parse::<ZoneName>().ok()?;
+        self.services.contains_key(&name).then(|| self.expand(&name, &mut Vec::new()))
+    }
+
+    /// The ports of a service that a policy names.
+    pub fn ports_of_service(
+        &mut self,
+        problems: &mut Problems,
+        word: &At<String>,
+    ) -> Option<Vec<PortSpec>> {
+        let ports = self.known_service(&word.value);
+        if ports.is_none() {
+            let problem = self.unknown_service(word);
+            problems.push(problem);
+        }
+        ports
+    }
+
+    fn unknown_service(&self, word: &At<String>) -> Problem {
+        let text = &word.value;
+        let fix = match text.parse::<PortSpec>() {
+            Ok(spec) => format!("a port or protocol is named in `ports = [\"{spec}\"]`"),
+            Err(_) if values::like_a_port(text) => {
+                "ports are named in `ports = [...]`, as `\"8080/tcp\"`".to_owned()
+            }
+            Err(_) => did_you_mean(text, self.services.keys().map(ZoneName::as_str))
+                .unwrap_or_else(|| {
+                    format!("declare it: `[service.{text}]` with `ports = [\"8080/tcp\"]`")
+                }),
+        };
+        Problem::error("unknown-service", &word.at, format!("there is no service `{text}`"))
+            .label("neither declared nor well known")
+            .fix(fix)
+    }
+
+    /// The ports of a service and of its members; a cycle ends where it began.
+    fn expand(&mut self, name: &ZoneName, path: &mut Vec<ZoneName>) -> Vec<PortSpec> {
+        if let Some(ports) = self.resolved.get(name) {
+            return ports.clone();
+        }
+        let Some(named) = self.services.get(name).copied() else { return Vec::new() };
+        if path.contains(name) {
+            return Vec::new();
+        }
+        self.used_services.insert(name.clone());
+        path.push(name.clone());
+        let mut ports = named.value.ports.clone();
+        for member in &named.value.members {
+            if let Ok(member) = member.value.parse::<ZoneName>() {
+                ports.extend(self.expand(&member, path));
+            }
+        }
+        path.pop();
+        let ports = united(ports);
+        if path.is_empty() {
+            self.resolved.insert(name.clone(), ports.clone());
+        }
+        ports
+    }
+
+    /// Reports members that do not exist, and groups that hold themselves.
+    fn check_members(&self, problems: &mut Problems) {
+        for named in self.services.values() {
+            for member in &named.value.members {
+                let name = member.value.parse::<ZoneName>().ok();
+                if !name.is_some_and(|name| self.services.contains_key(&name)) {
+                    problems.push(self.unknown_service(member));
+                }
+            }
+        }
+        let mut done = BTreeSet::new();
+        for name in self.services.keys() {
+            self.find_cycle(problems, name, &mut Vec::new(), &mut done);
+        }
+    }
+
+    fn find_cycle(
+        &self,
+        problems: &mut Problems,
+        name: &ZoneName,
+        path: &mut Vec<ZoneName>,
+        done: &mut BTreeSet<ZoneName>,
+    ) {
+        let Some(named) = self.services.get(name) else { return };
+        if let Some(start) = path.iter().position(|one| one == name) {
+            let mut problem =
+                Problem::error("cycle", &named.name.at, format!("the group `{name}` holds itself"))
+                    .label("comes round to itself")
+                    .fix("take one of the members out");
+            for other in &path[start + 1..] {
+                if let Some(other) = self.services.get(other) {
+                    problem = problem.also(&other.name.at, "through this one");
+                }
+            }
+            problems.push(problem);
+            return;
+        }
+        if done.contains(name) {
+            return;
+        }
+        path.push(name.clone());
+        for member in &named.value.members {
+            if let Ok(member) = member.value.parse::<ZoneName>() {
+                self.find_cycle(problems, &member, path, done);
+            }
+        }
+        path.pop();
+        done.insert(name.clone());
+    }
+
+    /// Warns of names in one's own files that nothing speaks of. A zone that is never named still
+    /// takes its sources out of the internet, and may be there for that alone.
+    pub fn unused(&self, problems: &mut Problems) {
+        let zones =
+            self.zones.values().map(|zone| (zone.depth, zone.name, "zone", &self.used_zones));
+        let sets = self.sets.values().map(|set| (set.depth, set.name, "set", &self.used_sets));
+        // A service that is nearer than the table's may be there to change a group.
+        let services = self
+            .services
+            .values()
+            .map(|service| (service.depth, service.name, "service", &self.used_services));
+        for (depth, name, what, used) in zones.chain(sets).chain(services) {
+            if depth.0 > 0 || used.contains(&name.value) {
+                continue;
+            }
+            let problem = Problem::warning(
+                "unused",
+                &name.at,
+                format!("the {what} `{}` is not used", name.value),
+            );
+            problems.push(match what {
+                "zone" => problem
+                    .label("no rule names it; its sources only no longer count as `internet`")
+                    .fix("take it out, or name it in a rule"),
+                _ => problem.label("nothing names it").fix("take it out, or name it in a rule"),
+            });
+        }
+    }
+}
+
+fn add<'d, T>(
+    problems: &mut Problems,
+    table: &mut Table<'d, T>,
+    new: Named<'d, T>,
+    what: &str,
+    nearer_wins: bool,
+) {
+    let key = new.name.value.clone();
+    let Some(old) = table.get(&key).copied() else {
+        table.insert(key, new);
+        return;
+    };
+    if nearer_wins && old.depth.0 != new.depth.0 {
+        if new.depth < old.depth {
+            table.insert(key, new);
+        }
+        return;
+    }
+    problems.push(
+        Problem::error("duplicate", &new.name.at, format!("the {what} `{key}` is declared twice"))
+            .label("again")
+            .also(&old.name.at, "first")
+            .fix("rename one of them, or take it out"),
+    );
+}
