@@ -142,7 +142,7 @@ impl KeyType {
     }
 
     /// The length of a value in bytes; `None` where the type alone does not tell.
-    pub fn len(self) -> Option<usize> {
+    pub fn width(self) -> Option<usize> {
         let number = self.number();
         let (.., len) = TYPES.iter().find(|(own, ..)| *own == number)?;
         (*len > 0).then_some(*len as usize)
@@ -150,7 +150,7 @@ impl KeyType {
 
     /// Whether `type NAME` declares it; the others need `typeof`.
     pub fn declarable(self) -> bool {
-        self.name().is_some() && self.len().is_some()
+        self.name().is_some() && self.width().is_some()
     }
 
     /// Whether the values are numbers in the host's byte order.
@@ -196,17 +196,17 @@ impl KeyType {
     pub fn field_lengths(fields: &[Self], whole: u32) -> Option<Vec<usize>> {
         let whole = whole as usize;
         if let [one] = fields {
-            return Some(vec![one.len().unwrap_or(whole)]);
+            return Some(vec![one.width().unwrap_or(whole)]);
         }
         let padded = |len: usize| len.div_ceil(4) * 4;
-        let known: usize = fields.iter().filter_map(|field| field.len()).map(padded).sum();
-        let unknown = fields.iter().filter(|field| field.len().is_none()).count();
+        let known: usize = fields.iter().filter_map(|field| field.width()).map(padded).sum();
+        let unknown = fields.iter().filter(|field| field.width().is_none()).count();
         match unknown {
             0 if known == whole => {}
             1 if known < whole => {}
             _ => return None,
         }
-        Some(fields.iter().map(|field| field.len().unwrap_or_else(|| whole - known)).collect())
+        Some(fields.iter().map(|field| field.width().unwrap_or_else(|| whole - known)).collect())
     }
 }
 
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn concatenations_split_into_their_fields() {
-        let number = (7 << 12) | (12 << 6) | 13;
+        let number = [7, 12, 13].into_iter().fold(0, |all, field| all << 6 | field);
         assert_eq!(
             KeyType::split(number),
             [KeyType::Ipv4Addr, KeyType::InetProto, KeyType::InetService]

@@ -682,7 +682,7 @@ pub enum XtMatch {
     Comment(String),
     /// `-m limit`.
     Limit {
-        /// Packets per 10,000 seconds, as the kernel has it (`XT_LIMIT_SCALE`).
+        /// Time between two packets in units of 1/10,000 s, as the kernel has it (`XT_LIMIT_SCALE`).
         average: u32,
         /// How many may come at once.
         burst: u32,

@@ -1,0 +1,396 @@
+//! What is loaded from a packet → the selector's name in `nft(8)`.
+//!
+//! In: an operand, and what the rule's earlier statements have said about the packet. Out: the
+//! words, and the type and byte order in which its values are written.
+
+use super::{Context, Network, set, value};
+use crate::model::Protocol;
+use crate::model::nft::{
+    BitOp, CtDirection, CtKey, FibFlags, FibResult, KeyType, MetaKey, Operand, PayloadBase,
+    Selector, Transform,
+};
+
+/// A named operand.
+#[derive(Debug, Clone)]
+pub(super) struct Named {
+    /// The words.
+    pub text: String,
+    /// The type of its values.
+    pub kind: KeyType,
+    /// Whether its values are in host order.
+    pub host_order: bool,
+    /// Its length in bytes, where it is known.
+    pub len: Option<usize>,
+    /// Whether nft reads the words.
+    pub loadable: bool,
+    /// Where the load is the beginning of a longer field (`ip6 saddr` of a /32): that length.
+    pub whole: Option<usize>,
+}
+
+impl Named {
+    fn new(text: impl Into<String>, kind: KeyType) -> Self {
+        Self {
+            text: text.into(),
+            kind,
+            host_order: kind.host_order(),
+            len: kind.width(),
+            loadable: true,
+            whole: None,
+        }
+    }
+
+    fn network_order(mut self, len: u32) -> Self {
+        self.host_order = false;
+        self.len = Some(len as usize);
+        self
+    }
+
+    fn host(mut self, len: usize) -> Self {
+        self.host_order = true;
+        self.len = Some(len);
+        self
+    }
+
+    fn human(text: impl Into<String>) -> Self {
+        Self { loadable: false, ..Self::new(text, KeyType::BITMASK) }
+    }
+}
+
+/// An operand without its transforms.
+pub(super) fn selector(selector: &Selector, context: &Context) -> Named {
+    match selector {
+        Selector::Payload { base, offset, len } => payload(*base, *offset, *len, context),
+        Selector::Meta(key) => meta(*key),
+        Selector::Ct { key, direction } => ct(*key, *direction),
+        Selector::Fib { result, flags } => fib(*result, *flags),
+        Selector::Immediate(bytes) => Named {
+            len: Some(bytes.len()),
+            ..Named::new(format!("{:#x}", value::number(bytes.as_slice(), true)), KeyType::INTEGER)
+        },
+        Selector::Map { key, map } => {
+            let mut loadable = true;
+            let keys = key.iter().map(|key| operand(key, context)).collect::<Vec<_>>();
+            loadable &= keys.iter().all(|key| key.loadable);
+            let words = keys.into_iter().map(|key| key.text).collect::<Vec<_>>().join(" . ");
+            let name = set::reference(map, context);
+            let kind = context.table.and_then(|table| table.set(map)).and_then(set::data_kind);
+            let named = Named::new(format!("{words} map {name}"), kind.unwrap_or(KeyType::INTEGER));
+            Named { loadable, ..named }
+        }
+        Selector::Other { name, detail } if detail.is_empty() => Named::human(format!("<{name}>")),
+        Selector::Other { name, detail } => Named::human(format!("<{name} {detail}>")),
+    }
+}
+
+/// An operand with its transforms.
+pub(super) fn operand(operand: &Operand, context: &Context) -> Named {
+    if let Some(bits) = bit_field(operand, context) {
+        return bits;
+    }
+    let mut named = selector(&operand.selector, context);
+    for transform in &operand.transforms {
+        named = transformed(named, transform);
+    }
+    named
+}
+
+/// Fields that are a part of a byte, which nft reads with a mask and a shift.
+fn bit_field(operand: &Operand, context: &Context) -> Option<Named> {
+    let Selector::Payload { base: PayloadBase::Network, offset, len } = operand.selector else {
+        return None;
+    };
+    let [Transform::Mask { mask, xor }, Transform::Shift { op: BitOp::ShiftRight, bits }] =
+        operand.transforms.as_slice()
+    else {
+        return None;
+    };
+    let mask = value::number(mask.as_slice(), false);
+    if value::number(xor.as_slice(), false) != 0 {
+        return None;
+    }
+    match (context.network?, offset, len, mask, bits) {
+        (Network::Ipv4, 1, 1, 0xfc, 2) => Some(Named::new("ip dscp", KeyType::DSCP)),
+        (Network::Ipv6, 0, 2, 0x0fc0, 6) => {
+            Some(Named::new("ip6 dscp", KeyType::DSCP).network_order(2))
+        }
+        _ => None,
+    }
+}
+
+fn transformed(mut named: Named, transform: &Transform) -> Named {
+    match transform {
+        Transform::Mask { mask, xor } => {
+            let write = |bytes: &[u8]| mask_value(&named, bytes);
+            let mut text = named.text.clone();
+            if mask.as_slice().iter().any(|byte| *byte != 0xff) || xor.as_slice().is_empty() {
+                text = format!("{text} & {}", write(mask.as_slice()));
+            }
+            if xor.as_slice().iter().any(|byte| *byte != 0) {
+                // `(x & ~bits) ^ bits` is how nft translates `x | bits`.
+                let or = mask.as_slice().iter().zip(xor.as_slice()).all(|(m, x)| m & x == 0);
+                let keeps_all_else =
+                    mask.as_slice().iter().zip(xor.as_slice()).all(|(m, x)| m | x == 0xff);
+                text = match (or, keeps_all_else) {
+                    (true, true) => format!("{} | {}", named.text, write(xor.as_slice())),
+                    (true, false) => format!("{text} | {}", write(xor.as_slice())),
+                    (false, _) => format!("{text} ^ {}", write(xor.as_slice())),
+                };
+            }
+            named.text = text;
+            named
+        }
+        Transform::Shift { op, bits } => {
+            let sign = match op {
+                BitOp::ShiftLeft => "<<",
+                BitOp::ShiftRight => ">>",
+            };
+            named.text = format!("{} {sign} {bits}", named.text);
+            named
+        }
+        // nft puts it in and takes it out again by itself, to compare numbers as numbers.
+        Transform::ByteOrder { .. } => {
+            named.host_order = !named.host_order;
+            named
+        }
+        Transform::Other(name) => {
+            Named { text: format!("<{name} of {}>", named.text), loadable: false, ..named }
+        }
+    }
+}
+
+/// A mask in the words of the type: an address, a set of flags in parentheses, a number.
+pub(super) fn mask_value(named: &Named, bytes: &[u8]) -> String {
+    let number = value::number(bytes, named.host_order);
+    match named.kind {
+        KeyType::Ipv4Addr | KeyType::Ipv6Addr if named.len == Some(bytes.len()) => {
+            value::value(named.kind, named.host_order, bytes)
+        }
+        kind if value::is_bits(kind) => match value::bits(kind, number) {
+            Some(bits) if bits.len() == 1 => bits[0].to_owned(),
+            Some(bits) => format!("({})", bits.join(" | ")),
+            None => format!("{number:#x}"),
+        },
+        _ => format!("{number:#x}"),
+    }
+}
+
+fn payload(base: PayloadBase, offset: u32, len: u32, context: &Context) -> Named {
+    let raw = |word: &str| {
+        let text = format!("@{word},{},{}", offset.saturating_mul(8), len.saturating_mul(8));
+        Named::new(text, KeyType::INTEGER).network_order(len)
+    };
+    let known = match base {
+        PayloadBase::Link => link(offset, len),
+        PayloadBase::Network => network(offset, len, context),
+        PayloadBase::Transport => transport(offset, len, context.transport),
+        PayloadBase::Inner => None,
+    };
+    known.unwrap_or_else(|| {
+        raw(match base {
+            PayloadBase::Link => "ll",
+            PayloadBase::Network => "nh",
+            PayloadBase::Transport => "th",
+            PayloadBase::Inner => "ih",
+        })
+    })
+}
+
+fn link(offset: u32, len: u32) -> Option<Named> {
+    let (word, kind) = match (offset, len) {
+        (0, 6) => ("ether daddr", KeyType::EtherAddr),
+        (6, 6) => ("ether saddr", KeyType::EtherAddr),
+        (12, 2) => ("ether type", KeyType::ETHER_TYPE),
+        _ => return None,
+    };
+    Some(Named::new(word, kind).network_order(len))
+}
+
+fn network(offset: u32, len: u32, context: &Context) -> Option<Named> {
+    let field = |word: &str, kind| Some(Named::new(word, kind).network_order(len));
+    let part = |word: &str, kind: KeyType| {
+        let whole = kind.width();
+        Some(Named { whole, ..Named::new(word, kind).network_order(len) })
+    };
+    match (context.network?, offset, len) {
+        (Network::Ipv4, 12, 4) => field("ip saddr", KeyType::Ipv4Addr),
+        (Network::Ipv4, 16, 4) => field("ip daddr", KeyType::Ipv4Addr),
+        (Network::Ipv4, 12, 1..4) => part("ip saddr", KeyType::Ipv4Addr),
+        (Network::Ipv4, 16, 1..4) => part("ip daddr", KeyType::Ipv4Addr),
+        (Network::Ipv4, 2, 2) => field("ip length", KeyType::INTEGER),
+        (Network::Ipv4, 4, 2) => field("ip id", KeyType::INTEGER),
+        (Network::Ipv4, 6, 2) => field("ip frag-off", KeyType::INTEGER),
+        (Network::Ipv4, 8, 1) => field("ip ttl", KeyType::INTEGER),
+        (Network::Ipv4, 9, 1) => field("ip protocol", KeyType::InetProto),
+        (Network::Ipv4, 10, 2) => field("ip checksum", KeyType::INTEGER),
+        (Network::Ipv6, 8, 16) => field("ip6 saddr", KeyType::Ipv6Addr),
+        (Network::Ipv6, 24, 16) => field("ip6 daddr", KeyType::Ipv6Addr),
+        (Network::Ipv6, 8, 1..16) => part("ip6 saddr", KeyType::Ipv6Addr),
+        (Network::Ipv6, 24, 1..16) => part("ip6 daddr", KeyType::Ipv6Addr),
+        (Network::Ipv6, 4, 2) => field("ip6 length", KeyType::INTEGER),
+        (Network::Ipv6, 6, 1) => field("ip6 nexthdr", KeyType::InetProto),
+        (Network::Ipv6, 7, 1) => field("ip6 hoplimit", KeyType::INTEGER),
+        (Network::Arp, 0, 2) => field("arp htype", KeyType::INTEGER),
+        (Network::Arp, 2, 2) => field("arp ptype", KeyType::ETHER_TYPE),
+        (Network::Arp, 4, 1) => field("arp hlen", KeyType::INTEGER),
+        (Network::Arp, 5, 1) => field("arp plen", KeyType::INTEGER),
+        (Network::Arp, 6, 2) => field("arp operation", KeyType::ARP_OP),
+        (Network::Arp, 8, 6) => field("arp saddr ether", KeyType::EtherAddr),
+        (Network::Arp, 14, 4) => field("arp saddr ip", KeyType::Ipv4Addr),
+        (Network::Arp, 18, 6) => field("arp daddr ether", KeyType::EtherAddr),
+        (Network::Arp, 24, 4) => field("arp daddr ip", KeyType::Ipv4Addr),
+        _ => None,
+    }
+}
+
+fn transport(offset: u32, len: u32, protocol: Option<Protocol>) -> Option<Named> {
+    let word = match protocol {
+        Some(Protocol::TCP) => "tcp",
+        Some(Protocol::UDP) => "udp",
+        Some(Protocol::UDPLITE) => "udplite",
+        Some(Protocol::SCTP) => "sctp",
+        Some(Protocol::ICMP) => "icmp",
+        Some(Protocol::ICMPV6) => "icmpv6",
+        Some(Protocol::IGMP) => "igmp",
+        Some(Protocol(33)) => "dccp",
+        Some(Protocol(50)) => "esp",
+        Some(Protocol(51)) => "ah",
+        _ => "th",
+    };
+    let (field, kind) = match word {
+        "icmp" | "icmpv6" | "igmp" => message_field(word, offset, len)?,
+        "esp" | "ah" => match (word, offset, len) {
+            ("esp", 0, 4) | ("ah", 4, 4) => ("spi", KeyType::INTEGER),
+            _ => return None,
+        },
+        _ => port_field(word, offset, len)?,
+    };
+    Some(Named::new(format!("{word} {field}"), kind).network_order(len))
+}
+
+fn message_field(word: &str, offset: u32, len: u32) -> Option<(&'static str, KeyType)> {
+    match (word, offset, len) {
+        ("icmp", 0, 1) => Some(("type", KeyType::ICMP_TYPE)),
+        ("icmpv6", 0, 1) => Some(("type", KeyType::ICMPV6_TYPE)),
+        ("igmp", 0, 1) => Some(("type", KeyType::IGMP_TYPE)),
+        ("icmp" | "icmpv6", 1, 1) => Some(("code", KeyType::INTEGER)),
+        (_, 2, 2) => Some(("checksum", KeyType::INTEGER)),
+        ("icmp" | "icmpv6", 4, 2) => Some(("id", KeyType::INTEGER)),
+        ("icmp" | "icmpv6", 6, 2) => Some(("sequence", KeyType::INTEGER)),
+        _ => None,
+    }
+}
+
+fn port_field(word: &str, offset: u32, len: u32) -> Option<(&'static str, KeyType)> {
+    match (word, offset, len) {
+        (_, 0, 2) => Some(("sport", KeyType::InetService)),
+        (_, 2, 2) => Some(("dport", KeyType::InetService)),
+        ("tcp", 4, 4) => Some(("sequence", KeyType::INTEGER)),
+        ("tcp", 8, 4) => Some(("ackseq", KeyType::INTEGER)),
+        ("tcp", 13, 1) => Some(("flags", KeyType::TCP_FLAG)),
+        ("tcp", 14, 2) => Some(("window", KeyType::INTEGER)),
+        ("tcp", 16, 2) | ("udp", 6, 2) => Some(("checksum", KeyType::INTEGER)),
+        ("tcp", 18, 2) => Some(("urgptr", KeyType::INTEGER)),
+        ("udp", 4, 2) => Some(("length", KeyType::INTEGER)),
+        ("sctp", 4, 4) => Some(("vtag", KeyType::INTEGER)),
+        _ => None,
+    }
+}
+
+fn meta(key: MetaKey) -> Named {
+    let int = |word: &str, len| Named::new(word, KeyType::INTEGER).host(len);
+    match key {
+        MetaKey::Length => int("meta length", 4),
+        MetaKey::Protocol => Named::new("meta protocol", KeyType::ETHER_TYPE),
+        MetaKey::Priority => Named::new("meta priority", KeyType::CLASSID),
+        MetaKey::Mark => Named::new("meta mark", KeyType::Mark),
+        MetaKey::Iif => Named::new("iif", KeyType::IFACE_INDEX),
+        MetaKey::Oif => Named::new("oif", KeyType::IFACE_INDEX),
+        MetaKey::Iifname => Named::new("iifname", KeyType::Ifname),
+        MetaKey::Oifname => Named::new("oifname", KeyType::Ifname),
+        MetaKey::Iiftype => Named::new("iiftype", KeyType::IFACE_TYPE),
+        MetaKey::Oiftype => Named::new("oiftype", KeyType::IFACE_TYPE),
+        MetaKey::Skuid => Named::new("meta skuid", KeyType::UID),
+        MetaKey::Skgid => Named::new("meta skgid", KeyType::GID),
+        MetaKey::Nftrace => int("meta nftrace", 1),
+        MetaKey::Rtclassid => Named::new("meta rtclassid", KeyType::REALM),
+        MetaKey::Secmark => int("meta secmark", 4),
+        MetaKey::Nfproto => Named::new("meta nfproto", KeyType::NF_PROTO),
+        MetaKey::L4proto => Named::new("meta l4proto", KeyType::InetProto),
+        MetaKey::Ibrname => Named::new("meta ibrname", KeyType::Ifname),
+        MetaKey::Obrname => Named::new("meta obrname", KeyType::Ifname),
+        MetaKey::Pkttype => Named::new("meta pkttype", KeyType::PKT_TYPE),
+        MetaKey::Cpu => int("meta cpu", 4),
+        MetaKey::Iifgroup => Named::new("iifgroup", KeyType::DEVGROUP),
+        MetaKey::Oifgroup => Named::new("oifgroup", KeyType::DEVGROUP),
+        MetaKey::Cgroup => int("meta cgroup", 4),
+        MetaKey::Random => int("meta random", 4),
+        MetaKey::Ipsec => Named::new("meta ipsec", KeyType::BOOLEAN),
+        MetaKey::Iifkind => Named::new("meta iifkind", KeyType::Ifname),
+        MetaKey::Oifkind => Named::new("meta oifkind", KeyType::Ifname),
+        MetaKey::Ibrpvid => int("meta ibrpvid", 2),
+        MetaKey::Ibrvproto => Named::new("meta ibrvproto", KeyType::ETHER_TYPE),
+        // Read and written by nft in the zone of its own clock: a number is for people only.
+        MetaKey::Time => Named { loadable: false, ..int("meta time", 8) },
+        MetaKey::Hour => Named { loadable: false, ..int("meta hour", 4) },
+        MetaKey::Day => int("meta day", 1),
+        MetaKey::Sdif => Named::new("meta sdif", KeyType::IFACE_INDEX),
+        MetaKey::Sdifname => Named::new("meta sdifname", KeyType::Ifname),
+        MetaKey::Broute => int("meta broute", 1),
+        MetaKey::Other(number) => Named::human(format!("<meta {number}>")),
+    }
+}
+
+fn ct(key: CtKey, direction: Option<CtDirection>) -> Named {
+    let (word, kind, len) = match key {
+        CtKey::State => ("state", KeyType::CT_STATE, 4),
+        CtKey::Direction => ("direction", KeyType::CT_DIR, 1),
+        CtKey::Status => ("status", KeyType::CT_STATUS, 4),
+        CtKey::Mark => ("mark", KeyType::Mark, 4),
+        CtKey::Secmark => ("secmark", KeyType::INTEGER, 4),
+        CtKey::Expiration => ("expiration", KeyType::Other(18), 4),
+        CtKey::Helper => ("helper", KeyType::STRING, 16),
+        CtKey::L3proto => ("l3proto", KeyType::NF_PROTO, 1),
+        CtKey::Src => ("saddr", KeyType::INTEGER, 16),
+        CtKey::Dst => ("daddr", KeyType::INTEGER, 16),
+        CtKey::Protocol => ("protocol", KeyType::InetProto, 1),
+        CtKey::ProtoSrc => ("proto-src", KeyType::InetService, 2),
+        CtKey::ProtoDst => ("proto-dst", KeyType::InetService, 2),
+        CtKey::Labels => ("label", KeyType::CT_LABEL, 16),
+        CtKey::Packets => ("packets", KeyType::INTEGER, 8),
+        CtKey::Bytes => ("bytes", KeyType::INTEGER, 8),
+        CtKey::Avgpkt => ("avgpkt", KeyType::INTEGER, 8),
+        CtKey::Zone => ("zone", KeyType::INTEGER, 2),
+        CtKey::EventMask => ("event", KeyType::Other(40), 4),
+        CtKey::SrcIp => ("ip saddr", KeyType::Ipv4Addr, 4),
+        CtKey::DstIp => ("ip daddr", KeyType::Ipv4Addr, 4),
+        CtKey::SrcIp6 => ("ip6 saddr", KeyType::Ipv6Addr, 16),
+        CtKey::DstIp6 => ("ip6 daddr", KeyType::Ipv6Addr, 16),
+        CtKey::Id => ("id", KeyType::INTEGER, 4),
+        CtKey::Other(number) => return Named::human(format!("<ct {number}>")),
+    };
+    let text = match direction {
+        None => format!("ct {word}"),
+        Some(CtDirection::Original) => format!("ct original {word}"),
+        Some(CtDirection::Reply) => format!("ct reply {word}"),
+    };
+    let loadable = !matches!(key, CtKey::Src | CtKey::Dst | CtKey::Expiration | CtKey::Labels);
+    Named { len: Some(len), loadable, ..Named::new(text, kind) }
+}
+
+fn fib(result: FibResult, flags: FibFlags) -> Named {
+    let words = [
+        (flags.saddr, "saddr"),
+        (flags.daddr, "daddr"),
+        (flags.mark, "mark"),
+        (flags.iif, "iif"),
+        (flags.oif, "oif"),
+    ];
+    let key =
+        words.iter().filter(|(on, _)| *on).map(|(_, word)| *word).collect::<Vec<_>>().join(" . ");
+    match result {
+        FibResult::Oif => Named::new(format!("fib {key} oif"), KeyType::IFACE_INDEX),
+        FibResult::Oifname => Named::new(format!("fib {key} oifname"), KeyType::Ifname),
+        FibResult::AddressType => Named::new(format!("fib {key} type"), KeyType::FIB_ADDRTYPE),
+        FibResult::Present => Named::new(format!("fib {key} oif"), KeyType::BOOLEAN),
+    }
+}
