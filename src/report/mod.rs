@@ -5,3 +5,9 @@
 //! nothing is said by colour alone.
 
 pub mod style;
+
+pub mod exposure;
+pub mod layout;
+pub mod phrase;
+
+pub mod plan;

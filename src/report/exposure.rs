@@ -1,0 +1,310 @@
+//! Exposure as a person reads it: one row for each thing that can be dialled.
+//!
+//! In: the endpoints of a plan. Out: rows in which sockets of both IP versions, and the proxy and
+//! NAT of one published port, are one wherever they fare the same in every zone; where they do
+//! not, they stay apart and say how.
+
+use super::phrase;
+use crate::model::{Bind, IpFamily, ServedBy, ZoneRef};
+use crate::plan::{DecidedBy, EndpointExposure, Verdict, ZoneReach};
+use std::collections::BTreeMap;
+
+/// How an endpoint fares in a zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reach {
+    /// The zone.
+    pub zone: ZoneRef,
+    /// Now.
+    pub before: Verdict,
+    /// Afterwards.
+    pub after: Verdict,
+    /// What decides, with the lines of the policy.
+    pub because: String,
+}
+
+/// One thing that can be dialled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// What a client dials.
+    pub dialled: String,
+    /// Who answers.
+    pub who: String,
+    /// The same in a word.
+    pub server: String,
+    /// By which ways.
+    pub path: String,
+    /// The container network, for a container's own address.
+    pub network: Option<String>,
+    /// Whether only the host itself can dial it.
+    pub loopback: bool,
+    /// The zones, in the order in which they are shown.
+    pub reach: Vec<Reach>,
+}
+
+/// What becomes of a door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    /// It was open, at least in part, and is closed.
+    Closes,
+    /// It was closed and is open, at least in part.
+    Opens,
+    /// It stays open for less.
+    Narrows,
+    /// It stays open for more.
+    Widens,
+}
+
+impl Change {
+    /// What becomes of a door that fared so before and fares so after.
+    pub fn of(before: Verdict, after: Verdict) -> Option<Self> {
+        // How open, not how different: a policy that opens what nobody filtered changes nothing.
+        let openness = |verdict| match verdict {
+            Verdict::Closed => 0,
+            Verdict::Partial => 1,
+            Verdict::Limited => 2,
+            Verdict::Open | Verdict::Unfiltered => 3,
+        };
+        match (openness(before), openness(after)) {
+            (0, 0) => None,
+            (_, 0) => Some(Self::Closes),
+            (0, _) => Some(Self::Opens),
+            (old, new) if old > new => Some(Self::Narrows),
+            (old, new) if old < new => Some(Self::Widens),
+            _ => None,
+        }
+    }
+
+    /// The sign that stands before it.
+    pub fn sign(self) -> &'static str {
+        match self {
+            Self::Closes => "-",
+            Self::Opens => "+",
+            Self::Narrows | Self::Widens => "~",
+        }
+    }
+}
+
+impl Row {
+    /// What changes, with the zones for which it does.
+    pub fn changes(&self) -> Vec<(Change, Vec<&Reach>)> {
+        let mut groups: Vec<(Change, Vec<&Reach>)> = Vec::new();
+        for reach in &self.reach {
+            let Some(change) = Change::of(reach.before, reach.after) else { continue };
+            let same = |group: &&mut (Change, Vec<&Reach>)| {
+                let first = group.1[0];
+                (first.before, first.after, &first.because)
+                    == (reach.before, reach.after, &reach.because)
+            };
+            match groups.iter_mut().find(same) {
+                Some(group) => group.1.push(reach),
+                None => groups.push((change, vec![reach])),
+            }
+        }
+        groups
+    }
+
+    /// The sign of all its changes together; empty where there are none.
+    pub fn sign(&self) -> &'static str {
+        let mut signs: Vec<_> = self.changes().iter().map(|(change, _)| change.sign()).collect();
+        signs.dedup();
+        match signs[..] {
+            [] => "",
+            [only] => only,
+            _ => Change::Narrows.sign(),
+        }
+    }
+
+    /// Whether it can be left out of a short list: nobody but the host dials it, and nothing
+    /// changes.
+    pub fn is_minor(&self) -> bool {
+        let closed = |reach: &Reach| {
+            reach.zone == ZoneRef::Host
+                || (reach.before, reach.after) == (Verdict::Closed, Verdict::Closed)
+        };
+        self.loopback || (self.network.is_some() && self.reach.iter().all(closed))
+    }
+
+    /// How it fares in a zone.
+    pub fn in_zone(&self, zone: &ZoneRef) -> Option<&Reach> {
+        self.reach.iter().find(|reach| reach.zone == *zone)
+    }
+}
+
+/// The rows of these endpoints. `whole` shows each container's own address; else those of one
+/// network that fare the same are one row.
+pub fn rows(exposure: &[EndpointExposure], whole: bool) -> Vec<Row> {
+    let mut doors: Vec<Door> = Vec::new();
+    for endpoint in exposure {
+        let door = Door::of(endpoint);
+        match doors.iter_mut().find(|other| other.is_same_as(&door)) {
+            Some(other) => other.take_in(door),
+            None => doors.push(door),
+        }
+    }
+    doors.sort_by(|a, b| a.order.cmp(&b.order));
+    let rows = doors.into_iter().flat_map(Door::rows).collect();
+    if whole { rows } else { collapse_networks(rows) }
+}
+
+/// The zones of all rows, in the order in which they are shown; the host itself only where
+/// something about it is not plainly open.
+pub fn zones(rows: &[Row]) -> Vec<ZoneRef> {
+    let mut zones: Vec<ZoneRef> = Vec::new();
+    for reach in rows.iter().flat_map(|row| &row.reach) {
+        let plain = |verdict| matches!(verdict, Verdict::Open | Verdict::Unfiltered);
+        let told = reach.zone != ZoneRef::Host || !plain(reach.before) || !plain(reach.after);
+        if told && !zones.contains(&reach.zone) {
+            zones.push(reach.zone.clone());
+        }
+    }
+    zones.sort_by_key(phrase::zone_order);
+    zones
+}
+
+type Fate = (Verdict, Verdict, DecidedBy, String);
+
+/// Sockets and published ports that are one to whoever dials.
+struct Door {
+    order: (bool, u16, u8, Bind, String),
+    dialled: String,
+    bind: Bind,
+    who: String,
+    server: String,
+    paths: Vec<String>,
+    network: Option<String>,
+    fates: BTreeMap<((u8, String), ZoneRef, IpFamily), Fate>,
+}
+
+impl Door {
+    fn of(exposure: &EndpointExposure) -> Self {
+        let endpoint = &exposure.endpoint;
+        let who = phrase::who(&endpoint.owner);
+        let network = match &endpoint.served_by {
+            ServedBy::Routed { network } => Some(network.clone()),
+            ServedBy::HostSocket | ServedBy::Proxy | ServedBy::Published { .. } => None,
+        };
+        let fate = |reach: &ZoneReach| {
+            let key = (phrase::zone_order(&reach.zone), reach.zone.clone(), reach.family);
+            let because = phrase::because(reach.decided_by, &reach.origins);
+            (key, (reach.before, reach.after, reach.decided_by, because))
+        };
+        Self {
+            order: (
+                network.is_some(),
+                endpoint.ports.first(),
+                endpoint.protocol.0,
+                endpoint.bind,
+                who.clone(),
+            ),
+            dialled: phrase::dialled(endpoint),
+            bind: endpoint.bind,
+            who,
+            server: phrase::server(&endpoint.owner),
+            paths: Some(phrase::path(&endpoint.served_by))
+                .filter(|path| !path.is_empty())
+                .into_iter()
+                .collect(),
+            network,
+            fates: exposure.reach.iter().map(fate).collect(),
+        }
+    }
+
+    fn is_same_as(&self, other: &Self) -> bool {
+        let any = |bind| !matches!(bind, Bind::Address(_));
+        let common = self
+            .fates
+            .iter()
+            .all(|(key, fate)| other.fates.get(key).is_none_or(|theirs| theirs == fate));
+        self.dialled == other.dialled
+            && self.who == other.who
+            && self.network == other.network
+            && (self.bind == other.bind || (any(self.bind) && any(other.bind)))
+            && common
+    }
+
+    fn take_in(&mut self, other: Self) {
+        if self.bind != other.bind {
+            self.bind = Bind::Any;
+        }
+        for path in other.paths {
+            if !self.paths.contains(&path) {
+                self.paths.push(path);
+            }
+        }
+        self.fates.extend(other.fates);
+    }
+
+    /// One row where both IP versions fare the same in every zone, else one for each.
+    fn rows(self) -> Vec<Row> {
+        let of =
+            |family: IpFamily| self.fates.iter().filter(move |((_, _, own), _)| *own == family);
+        let equal = of(IpFamily::Ipv4).all(|((order, zone, _), fate)| {
+            let other = self.fates.get(&(order.clone(), zone.clone(), IpFamily::Ipv6));
+            other.is_none_or(|other| other == fate)
+        });
+        let row = |suffix: &str, fates: Vec<(&ZoneRef, &Fate)>| Row {
+            dialled: format!("{}{suffix}", self.dialled),
+            who: self.who.clone(),
+            server: self.server.clone(),
+            path: self.paths.join(", "),
+            network: self.network.clone(),
+            loopback: !fates.is_empty()
+                && fates
+                    .iter()
+                    .all(|(zone, fate)| **zone == ZoneRef::Host || fate.2 == DecidedBy::Loopback),
+            reach: fates
+                .into_iter()
+                .map(|(zone, (before, after, _, because))| Reach {
+                    zone: zone.clone(),
+                    before: *before,
+                    after: *after,
+                    because: because.clone(),
+                })
+                .collect(),
+        };
+        if equal {
+            let suffix = match self.bind {
+                Bind::AnyIpv4 => " (IPv4)",
+                Bind::AnyIpv6 => " (IPv6)",
+                Bind::Any | Bind::Address(_) => "",
+            };
+            // The map is sorted by zone, then version: of two versions the first stays.
+            let mut fates: Vec<(&ZoneRef, &Fate)> = Vec::new();
+            for ((_, zone, _), fate) in &self.fates {
+                if fates.last().is_none_or(|(last, _)| *last != zone) {
+                    fates.push((zone, fate));
+                }
+            }
+            return vec![row(suffix, fates)];
+        }
+        let both = IpFamily::BOTH.into_iter();
+        both.map(|family| {
+            let fates = of(family).map(|((_, zone, _), fate)| (zone, fate)).collect();
+            row(&format!(" ({})", phrase::family(family)), fates)
+        })
+        .collect()
+    }
+}
+
+/// Containers' own addresses on one network, in one row where they fare the same.
+fn collapse_networks(rows: Vec<Row>) -> Vec<Row> {
+    let mut collapsed: Vec<(Row, usize)> = Vec::new();
+    for row in rows {
+        let same = |(other, _): &&mut (Row, usize)| {
+            row.network.is_some() && row.network == other.network && row.reach == other.reach
+        };
+        match collapsed.iter_mut().find(same) {
+            Some((_, count)) => *count += 1,
+            None => collapsed.push((row, 1)),
+        }
+    }
+    let named = |(mut row, count): (Row, usize)| {
+        if count > 1 {
+            row.dialled = format!("{count} container ports");
+            row.who = String::from("containers' own addresses");
+            row.server = String::from("containers");
+        }
+        row
+    };
+    collapsed.into_iter().map(named).collect()
+}

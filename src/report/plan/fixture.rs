@@ -1,0 +1,202 @@
+//! Plans of a web server with Docker, as tests of the reports need them.
+
+use crate::model::nft::{Family, Table};
+use crate::model::{Bind, Endpoint, IpFamily, Owner, PortRange, Protocol, ServedBy, ZoneRef};
+use crate::plan::{
+    DecidedBy, EndpointExposure, ExpectationResult, FORMAT, Marker, Notice, Outcome, Plan, Verdict,
+    ZoneReach,
+};
+use crate::policy::Origin;
+
+pub fn origin(file: &str, line: u32) -> Origin {
+    Origin { file: file.to_owned(), line }
+}
+
+fn zone(name: &str) -> ZoneRef {
+    ZoneRef::from(name.parse::<crate::model::ZoneName>().expect("a name"))
+}
+
+pub fn endpoint(protocol: Protocol, port: u16, bind: Bind, served_by: ServedBy) -> Endpoint {
+    Endpoint {
+        protocol,
+        ports: PortRange::single(port).expect("a port"),
+        bind,
+        device: None,
+        owner: Owner::default(),
+        served_by,
+    }
+}
+
+fn process(name: &str, unit: &str) -> Owner {
+    Owner { process: Some(name.to_owned()), unit: Some(unit.to_owned()), container: None }
+}
+
+fn container(name: &str) -> Owner {
+    Owner { process: None, unit: None, container: Some(name.to_owned()) }
+}
+
+/// From a zone: before, after, why and where that is written.
+type Fate<'a> = (&'a str, Verdict, Verdict, DecidedBy, &'a [Origin]);
+
+fn exposure(mut endpoint: Endpoint, owner: Owner, fates: &[Fate<'_>]) -> EndpointExposure {
+    endpoint.owner = owner;
+    let families: &[IpFamily] = match endpoint.bind {
+        Bind::Any => &IpFamily::BOTH,
+        Bind::AnyIpv4 => &IpFamily::BOTH[..1],
+        Bind::AnyIpv6 => &IpFamily::BOTH[1..],
+        Bind::Address(address) if address.is_ipv4() => &IpFamily::BOTH[..1],
+        Bind::Address(_) => &IpFamily::BOTH[1..],
+    };
+    let reach = |family: IpFamily| {
+        fates.iter().map(move |(name, before, after, decided_by, origins)| ZoneReach {
+            zone: zone(name),
+            family,
+            before: *before,
+            after: *after,
+            decided_by: *decided_by,
+            origins: origins.to_vec(),
+            witness: None,
+        })
+    };
+    EndpointExposure { endpoint, reach: families.iter().flat_map(|one| reach(*one)).collect() }
+}
+
+fn marker(generation: u32) -> Marker {
+    Marker { generation, digest: format!("{generation:064x}") }
+}
+
+/// What nobody filtered until now.
+fn doors(before: impl Fn(&str, Verdict) -> Verdict) -> Vec<EndpointExposure> {
+    use DecidedBy::{Allow, ContainerNetwork, Default, Deny, Loopback};
+    use Verdict::{Closed, Limited, Open};
+    let (ssh, web, admin) =
+        ([origin("web-server", 9)], [origin("web-server", 14)], [origin("policy.toml", 12)]);
+    let deny = [origin("web-server", 21)];
+    let db = [origin("policy.toml", 17)];
+    let all = |after: Verdict,
+               why: DecidedBy,
+               origins: &[Origin]|
+     -> Vec<(String, Verdict, DecidedBy, Vec<Origin>)> {
+        ["internet", "admin", "lan", "containers"]
+            .map(|name| (name.to_owned(), after, why, origins.to_vec()))
+            .into()
+    };
+    let mut set = Vec::new();
+    let mut add = |key: &str,
+                   endpoint: Endpoint,
+                   owner: Owner,
+                   fates: Vec<(String, Verdict, DecidedBy, Vec<Origin>)>| {
+        let mut full: Vec<Fate<'_>> = fates
+            .iter()
+            .map(|(name, after, why, origins)| {
+                let earlier = if matches!(why, Loopback) { Closed } else { before(key, *after) };
+                (name.as_str(), earlier, *after, *why, origins.as_slice())
+            })
+            .collect();
+        full.push(("host", Open, Open, Default, &[]));
+        set.push(exposure(endpoint, owner, &full));
+    };
+    let tcp = |port, bind| endpoint(Protocol::TCP, port, bind, ServedBy::HostSocket);
+    let address = |text: &str| Bind::Address(text.parse().expect("an address"));
+
+    let mut fates = all(Limited, Allow, &ssh);
+    fates[1] = ("admin".to_owned(), Open, Allow, [&admin[..], &ssh[..]].concat());
+    add("ssh", tcp(22, Bind::Any), process("sshd", "ssh.service"), fates);
+    for port in [80, 443] {
+        add("web", tcp(port, Bind::Any), process("nginx", "nginx.service"), all(Open, Allow, &web));
+    }
+    let mut fates = all(Closed, Default, &[]);
+    fates[0] = ("internet".to_owned(), Closed, Deny, deny.to_vec());
+    fates[2] = ("lan".to_owned(), Open, Allow, db.to_vec());
+    add("db", tcp(3306, Bind::Any), process("mariadbd", "mariadb.service"), fates.clone());
+    let published = ServedBy::Published { to: "172.18.0.2".parse().ok(), to_port: 5432 };
+    fates[2] = ("lan".to_owned(), Closed, Default, Vec::new());
+    add(
+        "db",
+        endpoint(Protocol::TCP, 5432, Bind::AnyIpv4, published),
+        container("db"),
+        fates.clone(),
+    );
+    for bind in [Bind::AnyIpv4, Bind::AnyIpv6] {
+        add(
+            "db",
+            endpoint(Protocol::TCP, 5432, bind, ServedBy::Proxy),
+            container("db"),
+            fates.clone(),
+        );
+    }
+    let proxy = endpoint(Protocol::TCP, 8080, address("127.0.0.1"), ServedBy::Proxy);
+    add("lo", proxy, container("grafana"), all(Closed, Loopback, &[]));
+    for (port, ip, name) in [(5432, "172.18.0.2", "db"), (3000, "172.18.0.3", "grafana")] {
+        let routed = ServedBy::Routed { network: "backend".to_owned() };
+        let own = endpoint(Protocol::TCP, port, address(ip), routed);
+        add("routed", own, container(name), all(Closed, ContainerNetwork, &[]));
+    }
+    let resolver = endpoint(Protocol::UDP, 53, address("127.0.0.53"), ServedBy::HostSocket);
+    let owner = process("systemd-resolve", "systemd-resolved.service");
+    add("lo", resolver, owner, all(Closed, Loopback, &[]));
+    set
+}
+
+fn plan(outcome: Outcome, live: Option<Marker>, desired: Marker) -> Plan {
+    Plan {
+        format: FORMAT.to_owned(),
+        taken_at: "2026-03-14T09:26:53Z".parse().expect("a time"),
+        host: "web1".to_owned(),
+        outcome,
+        live,
+        desired,
+        table: Table::new(Family::Inet, "fwctl"),
+        edits: Vec::new(),
+        drift: Vec::new(),
+        exposure: Vec::new(),
+        expectations: vec![ExpectationResult {
+            origin: origin("web-server", 26),
+            says: "from internet: open ssh, http, https; closed databases".to_owned(),
+            failures: Vec::new(),
+        }],
+        notices: Vec::new(),
+    }
+}
+
+/// The first apply on a host that nobody filters.
+pub fn first() -> Plan {
+    let mut plan = plan(Outcome::Create, None, marker(1));
+    plan.exposure = doors(|_, _| Verdict::Unfiltered);
+    plan.notices.push(Notice {
+        id: "carried-connections".to_owned(),
+        message: "Nothing on this host tracks connections yet: the 3 that are open now are \
+                  admitted by their addresses and ports until they end, so that none is cut."
+            .to_owned(),
+    });
+    plan
+}
+
+/// A database that is let into the LAN, and an expectation that this breaks.
+pub fn change() -> Plan {
+    let mut plan = plan(Outcome::Update, Some(marker(3)), marker(4));
+    plan.exposure = doors(|key, after| match (key, after) {
+        ("db", _) => Verdict::Closed,
+        ("web", _) => Verdict::Partial,
+        (_, after) => after,
+    });
+    // IPv6 of the published database was open until now.
+    for one in &mut plan.exposure {
+        if one.endpoint.bind == Bind::AnyIpv6 {
+            one.reach.iter_mut().for_each(|reach| reach.before = Verdict::Open);
+        }
+    }
+    plan.expectations.push(ExpectationResult {
+        origin: origin("policy.toml", 30),
+        says: "from lan: closed databases".to_owned(),
+        failures: vec!["3306/tcp (mariadbd) is open from lan; policy.toml:17 allows it".to_owned()],
+    });
+    plan
+}
+
+/// Nothing to do.
+pub fn unchanged() -> Plan {
+    let mut plan = plan(Outcome::Unchanged, Some(marker(4)), marker(4));
+    plan.exposure = doors(|_, after| after);
+    plan
+}

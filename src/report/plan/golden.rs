@@ -1,0 +1,42 @@
+//! Whole reports, as they are printed.
+
+use super::{View, fixture, text};
+
+/// Compares with the file of this name below `tests/golden/report`.
+fn golden(name: &str, report: &str) {
+    let plain = anstream::adapter::strip_str(report).to_string();
+    insta::with_settings!({
+        snapshot_path => "../../../tests/golden/report",
+        prepend_module_to_snapshot => false,
+        omit_expression => true,
+    }, {
+        insta::assert_snapshot!(name, plain);
+    });
+}
+
+fn fits(report: &str, width: usize) {
+    for line in anstream::adapter::strip_str(report).to_string().lines() {
+        let own = crate::report::layout::width(line);
+        assert!(own <= width, "{own} columns of {width}: {line}");
+        assert!(!line.ends_with(' '), "ends with a space: {line:?}");
+    }
+}
+
+#[test]
+fn plans_at_every_width() {
+    let plans = [
+        ("first", fixture::first()),
+        ("change", fixture::change()),
+        ("same", fixture::unchanged()),
+    ];
+    for (name, plan) in plans {
+        for width in [60, 80, 160] {
+            for verbose in [false, true] {
+                let report = text(&plan, View { width, verbose });
+                fits(&report, width);
+                let suffix = if verbose { "-v" } else { "" };
+                golden(&format!("plan-{name}-{width}{suffix}"), &report);
+            }
+        }
+    }
+}
