@@ -27,7 +27,29 @@ pub struct Cli {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {}
+pub enum Command {
+    /// Say whether a policy file can be used, and all that is wrong with it; needs no host
+    Check(super::check::Check),
+    /// Print this host's state as JSON, for --snapshot FILE on any other machine
+    Snapshot,
+}
+
+/// Which host is meant.
+#[derive(Debug, Args)]
+pub struct Host {
+    /// Use the host that this file of `fwctl snapshot` shows, instead of this one
+    #[arg(long, value_name = "FILE")]
+    pub snapshot: Option<PathBuf>,
+}
+
+/// What `check` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    /// For people.
+    Text,
+    /// For programs: "fwctl.check/1".
+    Json,
+}
 
 /// Flags that every command takes.
 #[derive(Debug, Args)]
@@ -41,9 +63,10 @@ pub struct Global {
     #[arg(
         long,
         global = true,
-        value_name = "WHEN",
+        value_name = "auto|always|never",
         default_value = "auto",
-        hide_possible_values = false
+        hide_default_value = true,
+        hide_possible_values = true
     )]
     pub color: Color,
 

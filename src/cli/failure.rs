@@ -9,6 +9,8 @@ use std::fmt::Write as _;
 pub struct Failure {
     /// How the process ends.
     pub exit: Exit,
+    /// What stands before it, laid out already; empty for nothing.
+    pub detail: Box<str>,
     /// What failed, on which object.
     pub headline: String,
     /// Why, from the nearest cause to the farthest.
@@ -22,7 +24,14 @@ pub struct Failure {
 impl Failure {
     /// A failure of which only the headline is known.
     pub fn new(exit: Exit, headline: impl Into<String>) -> Self {
-        Self { exit, headline: headline.into(), causes: Vec::new(), state: None, hints: Vec::new() }
+        Self {
+            exit,
+            detail: Box::default(),
+            headline: headline.into(),
+            causes: Vec::new(),
+            state: None,
+            hints: Vec::new(),
+        }
     }
 
     /// A failure that an error of a stage explains; its sources become causes.
@@ -44,6 +53,13 @@ impl Failure {
         failure
     }
 
+    /// Puts a text before it that is laid out already, such as a policy's errors.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = detail.into().into_boxed_str();
+        self
+    }
+
     /// Says in which state the host is.
     #[must_use]
     pub fn state(mut self, state: impl Into<String>) -> Self {
@@ -61,7 +77,11 @@ impl Failure {
     /// The text for a terminal, with styles.
     pub fn render(&self) -> String {
         let (error, strong, end) = (style::ERROR, style::STRONG, style::END);
-        let mut text = format!("{error}error{end}{strong}: {}{end}\n", self.headline);
+        let mut text = self.detail.to_string();
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        let _ = writeln!(text, "{error}error{end}{strong}: {}{end}", self.headline);
         let mut line = |label: &str, body: &str| {
             // Later lines of a body stand below its first.
             let body = body.trim_end().replace('\n', "\n         ");

@@ -7,13 +7,15 @@
 //! read here and nowhere else.
 
 pub mod args;
+pub mod check;
 pub mod exit;
 pub mod failure;
+pub mod inputs;
 pub mod output;
 pub mod paths;
 pub mod snapshot;
 
-pub use args::{Cli, command};
+pub use args::{Cli, Command, command};
 pub use exit::Exit;
 
 use clap::Parser as _;
@@ -45,6 +47,9 @@ fn usage(error: &clap::Error) -> ExitCode {
     if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() }
 }
 
-fn run(cli: &Cli, _paths: &Paths, _output: &Output) -> Result<Exit, failure::Failure> {
-    match cli.command {}
+fn run(cli: &Cli, paths: &Paths, output: &Output) -> Result<Exit, failure::Failure> {
+    match &cli.command {
+        Command::Check(check) => check::run(check, &cli.global, paths, output),
+        Command::Snapshot => snapshot::run(paths),
+    }
 }

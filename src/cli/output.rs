@@ -37,6 +37,11 @@ impl Output {
         Self { quiet, verbose, width }
     }
 
+    /// Writes a result that only says that all is well, unless told to be quiet.
+    pub fn result(&self, text: &str) -> Result<(), Failure> {
+        if self.quiet { Ok(()) } else { data(text) }
+    }
+
     /// Says something on the way, unless told to be quiet.
     pub fn note(&self, text: &str) {
         if !self.quiet {

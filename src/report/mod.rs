@@ -4,10 +4,9 @@
 //! carries styles as escape sequences, which [`crate::cli`] strips where they are not wanted;
 //! nothing is said by colour alone.
 
-pub mod style;
-
+pub mod check;
 pub mod exposure;
 pub mod layout;
 pub mod phrase;
-
 pub mod plan;
+pub mod style;

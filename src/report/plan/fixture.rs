@@ -42,10 +42,8 @@ fn exposure(mut endpoint: Endpoint, owner: Owner, fates: &[Fate<'_>]) -> Endpoin
     endpoint.owner = owner;
     let families: &[IpFamily] = match endpoint.bind {
         Bind::Any => &IpFamily::BOTH,
-        Bind::AnyIpv4 => &IpFamily::BOTH[..1],
-        Bind::AnyIpv6 => &IpFamily::BOTH[1..],
-        Bind::Address(address) if address.is_ipv4() => &IpFamily::BOTH[..1],
-        Bind::Address(_) => &IpFamily::BOTH[1..],
+        one if one.address().is_ipv4() => &IpFamily::BOTH[..1],
+        _ => &IpFamily::BOTH[1..],
     };
     let reach = |family: IpFamily| {
         fates.iter().map(move |(name, before, after, decided_by, origins)| ZoneReach {

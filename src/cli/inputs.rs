@@ -1,0 +1,69 @@
+//! What commands start from: the policy, and the host as it is or as a file says it was.
+
+use super::args::{Global, Host};
+use super::{Exit, failure::Failure, output, paths::Paths};
+use crate::observe::{self, Snapshot};
+use crate::policy::{self, Diagnostics, Loaded, RealFiles};
+use std::path::{Path, PathBuf};
+
+/// What a failure says of the host where only files were read.
+pub const UNTOUCHED: &str = "nothing was changed";
+
+/// The policy file that is meant.
+pub fn policy_path(global: &Global, paths: &Paths) -> PathBuf {
+    global.policy.clone().unwrap_or_else(|| paths.policy())
+}
+
+/// Reads a policy.
+pub fn load(path: &Path, paths: &Paths) -> Result<Loaded, Diagnostics> {
+    policy::load(&RealFiles::new(paths.root().map(Path::to_path_buf)), path)
+}
+
+/// Reads the policy that is meant; its oddities go to standard error, its errors into the failure.
+pub fn policy(global: &Global, paths: &Paths, width: usize) -> Result<policy::Policy, Failure> {
+    let path = policy_path(global, paths);
+    let style = policy::Style { colour: true, width };
+    match load(&path, paths) {
+        Ok(loaded) => {
+            output::aside(&loaded.warnings.render(style));
+            Ok(loaded.policy)
+        }
+        Err(diagnostics) => {
+            let headline = format!("the policy {} cannot be used", path.display());
+            Err(Failure::new(Exit::Failed, headline)
+                .detail(diagnostics.render(style))
+                .state(UNTOUCHED)
+                .hint(format!("mend the policy; `fwctl check {}` tries it", path.display())))
+        }
+    }
+}
+
+/// The host that is meant: this one, or the one of a snapshot file.
+pub fn snapshot(host: &Host, paths: &Paths) -> Result<Snapshot, Failure> {
+    let Some(path) = &host.snapshot else { return Ok(live(paths)) };
+    let fail = |error: &dyn std::error::Error| {
+        let headline = format!("the snapshot {} cannot be read", path.display());
+        Failure::from_error(Exit::Failed, headline, error)
+            .state(UNTOUCHED)
+            .hint("`fwctl snapshot > FILE`, on the host that is meant, makes one")
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| fail(&error))?;
+    let snapshot = Snapshot::from_json(&text).map_err(|error| fail(&error))?;
+    warn(&snapshot);
+    Ok(snapshot)
+}
+
+/// This host.
+pub fn live(paths: &Paths) -> Snapshot {
+    let defaults = observe::Options::default();
+    let root = paths.root().map_or(defaults.root, Path::to_path_buf);
+    let snapshot = observe::observe(&observe::Options { root, ..defaults });
+    warn(&snapshot);
+    snapshot
+}
+
+fn warn(snapshot: &Snapshot) {
+    for warning in &snapshot.warnings {
+        output::warning(&format!("{}: {}", warning.subject, warning.message));
+    }
+}
