@@ -29,5 +29,5 @@ mod probe;
 
 pub use lab::*;
 pub use listen::Listener;
-pub use namespace::Namespace;
+pub use namespace::{Namespace, owner_id, owner_lives};
 pub use probe::{Answer, PATIENCE, Probe, expect, observe, send_udp, tcp_from, tcp_stream};
