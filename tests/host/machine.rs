@@ -198,9 +198,7 @@ impl Host {
             if Instant::now() > end {
                 let _ = supervisor.kill();
                 let _ = supervisor.wait();
-                if !std::thread::panicking() {
-                    panic!("the host did not end");
-                }
+                assert!(std::thread::panicking(), "the host did not end");
             }
             std::thread::sleep(Duration::from_millis(20));
         }

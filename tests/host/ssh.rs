@@ -21,6 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Host {
     /// Logs in as root from a client's namespace.
+    #[expect(clippy::unused_self, reason = "a session exists only with a booted host")]
     pub fn ssh(&self, from: &Namespace, address: IpAddr) -> Session {
         let mut client = from
             .command("ssh")
