@@ -12,8 +12,16 @@ pub fn width(text: &str) -> usize {
     anstream::adapter::strip_str(text).to_string().width()
 }
 
+/// The text without what moves a cursor, colours or turns the direction of writing: names of
+/// processes and containers are anyone's to choose, and must not repaint the report they are in.
+pub fn clean(text: &str) -> String {
+    let turns = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if c.is_control() || turns(c) { '?' } else { c }).collect()
+}
+
 /// A text in a style.
 pub fn styled(style: Style, text: &str) -> String {
+    let text = &clean(text);
     if style == Style::new() || text.is_empty() {
         text.to_owned()
     } else {
@@ -34,7 +42,7 @@ pub fn wrap(text: &str, room: usize) -> Vec<String> {
             if !line.is_empty() {
                 line.push(' ');
             }
-            line.push_str(word);
+            line.push_str(&clean(word));
         }
         lines.push(line);
     }
@@ -86,7 +94,8 @@ pub struct Table {
 impl Table {
     /// Adds a row. Shorter rows end early.
     pub fn row(&mut self, cells: Vec<Cell>) {
-        self.rows.push(cells);
+        let plain = |cell: Cell| Cell { text: clean(&cell.text), ..cell };
+        self.rows.push(cells.into_iter().map(plain).collect());
     }
 
     /// Whether there are no rows.
@@ -152,6 +161,16 @@ mod tests {
         table.row(vec!["abc".into(), "d".into()]);
         assert_eq!(anstream::adapter::strip_str(&table.render(0)).to_string(), "ab   c\nabc  d\n");
         assert_eq!(width(&styled(crate::report::style::ERROR, "ab")), 2);
+    }
+
+    #[test]
+    fn names_cannot_repaint_the_report() {
+        let name = "x\x1b[2K\r\u{202e}y\nz";
+        let mut table = Table::default();
+        table.row(vec![name.into()]);
+        assert_eq!(table.render(0), "x?[2K??y?z\n");
+        assert_eq!(styled(Style::new(), name), "x?[2K??y?z");
+        assert_eq!(wrap("a\x1bb", 9), ["a?b"]);
     }
 
     #[test]

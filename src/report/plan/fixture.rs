@@ -1,10 +1,14 @@
 //! Plans of a web server with Docker, as tests of the reports need them.
 
-use crate::model::nft::{Family, Table};
+use crate::model::nft::build;
+use crate::model::nft::{
+    Chain, Element, ElementKey, Elements, Family, KeyType, Rule, Set, SetData, SetFlags, Table,
+    Verdict as NftVerdict,
+};
 use crate::model::{Bind, Endpoint, IpFamily, Owner, PortRange, Protocol, ServedBy, ZoneRef};
 use crate::plan::{
-    DecidedBy, EndpointExposure, ExpectationResult, FORMAT, Marker, Notice, Outcome, Plan, Verdict,
-    ZoneReach,
+    DecidedBy, Edit, EndpointExposure, ExpectationResult, FORMAT, Marker, Notice, Outcome, Place,
+    Plan, Verdict, ZoneReach,
 };
 use crate::policy::Origin;
 
@@ -144,7 +148,7 @@ fn plan(outcome: Outcome, live: Option<Marker>, desired: Marker) -> Plan {
         outcome,
         live,
         desired,
-        table: Table::new(Family::Inet, "fwctl"),
+        table: table(),
         edits: Vec::new(),
         drift: Vec::new(),
         exposure: Vec::new(),
@@ -160,6 +164,7 @@ fn plan(outcome: Outcome, live: Option<Marker>, desired: Marker) -> Plan {
 /// The first apply on a host that nobody filters.
 pub fn first() -> Plan {
     let mut plan = plan(Outcome::Create, None, marker(1));
+    plan.edits = creation(&plan.table);
     plan.exposure = doors(|_, _| Verdict::Unfiltered);
     plan.notices.push(Notice {
         id: "carried-connections".to_owned(),
@@ -173,6 +178,7 @@ pub fn first() -> Plan {
 /// A database that is let into the LAN, and an expectation that this breaks.
 pub fn change() -> Plan {
     let mut plan = plan(Outcome::Update, Some(marker(3)), marker(4));
+    plan.edits = changes();
     plan.exposure = doors(|key, after| match (key, after) {
         ("db", _) => Verdict::Closed,
         ("web", _) => Verdict::Partial,
@@ -196,5 +202,119 @@ pub fn change() -> Plan {
 pub fn unchanged() -> Plan {
     let mut plan = plan(Outcome::Unchanged, Some(marker(4)), marker(4));
     plan.exposure = doors(|_, after| after);
+    plan
+}
+
+fn rule(statements: Vec<crate::model::nft::Statement>, comment: &str) -> Rule {
+    Rule::new(statements, Some(comment.to_owned()))
+}
+
+fn dials(port: u16) -> crate::model::nft::Statement {
+    build::port_in(build::dport(), PortRange::single(port).expect("a port"))
+}
+
+fn marker_rule(generation: u32) -> Rule {
+    rule(vec![build::accept()], &format!("generation {generation}"))
+}
+
+fn prefixes(count: u32) -> Vec<Element> {
+    let network = |index: u32| (0xC633_6400 + index * 4).to_be_bytes();
+    let last = |index: u32| (0xC633_6400 + index * 4 + 3).to_be_bytes();
+    (0..count)
+        .map(|index| Element::new(ElementKey::Interval(network(index).into(), last(index).into())))
+        .collect()
+}
+
+fn port(number: u16, chain: &str) -> Element {
+    let key = ElementKey::Value(number.to_be_bytes().into());
+    Element::verdict(key, NftVerdict::Goto(chain.to_owned()))
+}
+
+/// A table in the manner of fwctl's own.
+fn table() -> Table {
+    let set = |name: &str, key, data, interval, elements| Set {
+        name: name.to_owned(),
+        handle: 0,
+        key: vec![key],
+        key_len: 0,
+        data,
+        flags: SetFlags { interval, ..SetFlags::default() },
+        size: None,
+        timeout: None,
+        comment: None,
+        statements: Vec::new(),
+        elements: Elements::Listed(elements),
+    };
+    let ports = vec![port(22, "tcp_22"), port(3306, "tcp_3306")];
+    let chain = |name: &str, rules| Chain { rules, ..Chain::new(name) };
+    Table {
+        chains: vec![
+            chain("generation", vec![marker_rule(1)]),
+            chain("tcp_22", vec![rule(vec![build::accept()], "web-server:9 allow ssh")]),
+        ],
+        sets: vec![
+            set("input_tcp_ports", KeyType::InetService, Some(SetData::Verdict), true, ports),
+            set("blocklist_4", KeyType::Ipv4Addr, None, true, prefixes(3)),
+        ],
+        ..Table::new(Family::Inet, "fwctl")
+    }
+}
+
+fn creation(table: &Table) -> Vec<Edit> {
+    let mut edits = vec![Edit::AddTable];
+    edits.extend(table.sets.iter().map(|set| Edit::AddSet { set: set.clone() }));
+    for chain in &table.chains {
+        edits.push(Edit::AddChain { chain: Chain::new(&chain.name) });
+        edits.extend(chain.rules.iter().map(|rule| Edit::AddRule {
+            chain: chain.name.clone(),
+            place: Place::End,
+            rule: rule.clone(),
+        }));
+    }
+    edits
+}
+
+/// The database's port gets a chain of its own, a rule is replaced, a block-list grows.
+fn changes() -> Vec<Edit> {
+    let lan = "192.168.0.0/16".parse().expect("a prefix");
+    let from_lan = vec![
+        build::nfproto(IpFamily::Ipv4),
+        build::in_prefix(build::saddr(IpFamily::Ipv4), lan),
+        build::counter(),
+        build::accept(),
+    ];
+    let add =
+        |chain: &str, rule| Edit::AddRule { chain: chain.to_owned(), place: Place::End, rule };
+    let delete = |chain: &str, rule| Edit::DeleteRule { chain: chain.to_owned(), rule };
+    let set = "input_tcp_ports".to_owned();
+    vec![
+        Edit::AddChain { chain: Chain::new("tcp_3306") },
+        add("tcp_3306", rule(from_lan, "policy.toml:17 allow mysql")),
+        delete("tcp_22", rule(vec![build::accept()], "web-server:8 allow ssh")),
+        add("tcp_22", rule(vec![build::counter(), build::accept()], "web-server:9 allow ssh")),
+        Edit::AddElements { set, elements: vec![port(3306, "tcp_3306")] },
+        Edit::AddElements { set: "blocklist_4".to_owned(), elements: prefixes(100_000) },
+        Edit::DeleteElements { set: "blocklist_4".to_owned(), elements: prefixes(2) },
+        delete("generation", marker_rule(3)),
+        add("generation", marker_rule(4)),
+    ]
+}
+
+/// The table as fwctl left it, but for a rule that is gone, one that was put in, and elements.
+pub fn drifted() -> Plan {
+    let mut plan = unchanged();
+    plan.outcome = Outcome::Update;
+    let stranger =
+        Rule::new(vec![build::l4proto(Protocol::TCP), dials(3306), build::accept()], None);
+    plan.drift = vec![
+        Edit::AddRule {
+            chain: "tcp_22".to_owned(),
+            place: Place::First,
+            rule: rule(vec![build::accept()], "web-server:9 allow ssh"),
+        },
+        Edit::DeleteRule { chain: "input".to_owned(), rule: stranger },
+        Edit::DeleteElements { set: "blocklist_4".to_owned(), elements: prefixes(1) },
+    ];
+    plan.edits.clone_from(&plan.drift);
     plan
 }

@@ -1,6 +1,7 @@
 //! Whole reports, as they are printed.
 
-use super::{View, fixture, text};
+use super::{View, fixture, json, markdown, text};
+use crate::plan::Plan;
 
 /// Compares with the file of this name below `tests/golden/report`.
 fn golden(name: &str, report: &str) {
@@ -28,6 +29,7 @@ fn plans_at_every_width() {
         ("first", fixture::first()),
         ("change", fixture::change()),
         ("same", fixture::unchanged()),
+        ("drifted", fixture::drifted()),
     ];
     for (name, plan) in plans {
         for (width, verbose) in [(60, false), (80, false), (80, true), (160, false), (160, true)] {
@@ -36,5 +38,14 @@ fn plans_at_every_width() {
             let suffix = if verbose { "-v" } else { "" };
             golden(&format!("plan-{name}-{width}{suffix}"), &report);
         }
+        golden(&format!("plan-{name}-markdown"), &markdown(&plan));
     }
+}
+
+#[test]
+fn json_is_the_plan() {
+    let plan = fixture::change();
+    let again: Plan = serde_json::from_str(&json(&plan)).expect("own JSON is read");
+    assert_eq!(again, plan);
+    assert!(json(&plan).starts_with("{\n  \"format\": \"fwctl.plan/1\""));
 }

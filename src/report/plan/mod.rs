@@ -4,14 +4,29 @@
 //! close and open, what the policy demands and does not get, what else to know, every door, and
 //! only then the rules. What was changed by hand stands apart.
 
+mod drift;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
 mod golden;
+mod markdown;
+mod rules;
 mod summary;
 mod text;
 
+pub use markdown::markdown;
 pub use text::text;
+
+use crate::plan::Plan;
+
+/// The plan as JSON; `docs/json.md` says what its fields mean.
+#[allow(clippy::missing_panics_doc, reason = "the invariant holds for every plan")]
+pub fn json(plan: &Plan) -> String {
+    let mut text = serde_json::to_string_pretty(plan)
+        .expect("a plan's maps have text for keys, and its types do not fail to serialise");
+    text.push('\n');
+    text
+}
 
 /// How much of a plan is shown, and in how many columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! A plan in two sentences: what it does to the table, and what that does to people.
 
+use super::rules;
 use crate::model::nft::Elements;
 use crate::plan::{Edit, Outcome, Plan};
 use crate::report::exposure::{Change, Row};
@@ -52,7 +53,8 @@ pub fn effect(plan: &Plan, rows: &[Row]) -> String {
     }
     let doors =
         if parts.is_empty() { "No endpoint opens or closes".to_owned() } else { list(&parts) };
-    format!("{doors}. {}", expectations(plan)).trim_end().to_owned()
+    let hand = if plan.drift.is_empty() { "" } else { "Someone changed the table by hand. " };
+    format!("{doors}. {hand}{}", expectations(plan)).trim_end().to_owned()
 }
 
 fn expectations(plan: &Plan) -> String {
@@ -83,9 +85,9 @@ fn contents(plan: &Plan) -> String {
 /// What the edits do, counted.
 fn work(edits: &[Edit]) -> String {
     let mut tally = [(0, 0); 4];
-    let [rules, elements, chains, sets] = &mut tally;
+    let [in_rules, elements, chains, sets] = &mut tally;
     let mut rebuilt = false;
-    for edit in edits {
+    for edit in edits.iter().filter(|edit| !rules::is_marker(edit)) {
         match edit {
             Edit::AddTable => {}
             Edit::Rebuild { .. } => rebuilt = true,
@@ -96,13 +98,13 @@ fn work(edits: &[Edit]) -> String {
                 }
             }
             Edit::AddChain { .. } => chains.0 += 1,
-            Edit::AddRule { .. } => rules.0 += 1,
-            Edit::DeleteRule { .. } => rules.1 += 1,
+            Edit::AddRule { .. } => in_rules.0 += 1,
+            Edit::DeleteRule { .. } => in_rules.1 += 1,
             Edit::AddElements { elements: own, .. } => elements.0 += own.len(),
             Edit::DeleteElements { elements: own, .. } => elements.1 += own.len(),
             Edit::DeleteChain { chain } => {
                 chains.1 += 1;
-                rules.1 += chain.rules.len();
+                in_rules.1 += chain.rules.len();
             }
             Edit::DeleteSet { set } => {
                 sets.1 += 1;
@@ -121,9 +123,9 @@ fn work(edits: &[Edit]) -> String {
             (0, removed) => parts.push(format!("{} removed", count(removed, noun))),
             (added, removed) => {
                 let removed = thousands(removed);
-                parts.push(format!("{} added and {removed} removed", count(added, noun)));
+                parts.push(format!("{} added, {removed} removed", count(added, noun)));
             }
         }
     }
-    if parts.is_empty() { "no rule changes".to_owned() } else { parts.join(", ") }
+    if parts.is_empty() { "no rule changes".to_owned() } else { parts.join("; ") }
 }

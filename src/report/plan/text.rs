@@ -1,14 +1,17 @@
 //! A plan for a terminal.
 
-use super::{View, summary};
+use super::{View, drift, rules, summary};
 use crate::model::ZoneRef;
-use crate::plan::{Outcome, Plan, Verdict};
+use crate::plan::{Edit, Outcome, Plan, Verdict};
 use crate::report::exposure::{self, Change, Reach, Row};
 use crate::report::layout::{Cell, Table, labelled, styled, wrap};
 use crate::report::phrase;
 use crate::report::style;
 use anstyle::Style;
 use std::fmt::Write as _;
+
+/// How many lines of rule changes are shown unless everything is wanted.
+const LINES: usize = 60;
 
 /// What apply would change, for a person.
 pub fn text(plan: &Plan, view: View) -> String {
@@ -29,7 +32,31 @@ pub fn text(plan: &Plan, view: View) -> String {
         out.push_str(&labelled(0, "note:", style::WARNING, &notice.message, view.width));
     }
     out.push_str(&table(&rows, plan.outcome, view));
+    rule_changes(&mut out, plan, view);
+    drift::text(&mut out, plan, view);
     out
+}
+
+/// What changes in the table, less what was changed by hand and is only mended.
+fn rule_changes(out: &mut String, plan: &Plan, view: View) {
+    let edits: Vec<_> = plan
+        .edits
+        .iter()
+        .filter(|edit| view.verbose || !rules::is_marker(edit))
+        .filter(|edit| !plan.drift.contains(edit))
+        .collect();
+    if edits.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\n{}", styled(style::STRONG, "Rules of table inet fwctl"));
+    let anew = edits.iter().any(|edit| matches!(edit, Edit::AddTable | Edit::Rebuild { .. }));
+    if anew && !view.verbose {
+        let _ = writeln!(out, "  {}", styled(style::FAINT, "all of them are new (-v shows them)"));
+        return;
+    }
+    let most = rules::elements_shown(view.verbose);
+    let blocks = rules::blocks(edits.into_iter(), &plan.table, most);
+    out.push_str(&rules::text(&blocks, view.width, (!view.verbose).then_some(LINES)));
 }
 
 fn head(out: &mut String, plan: &Plan, rows: &[Row], view: View) {

@@ -1,0 +1,161 @@
+//! A plan for a merge request: Markdown as GitHub and GitLab read it.
+
+use super::{drift, rules, summary};
+use crate::plan::{Outcome, Plan};
+use crate::report::exposure::{self, Change, Row};
+use crate::report::layout::clean;
+use crate::report::phrase;
+use std::fmt::Write as _;
+
+/// What apply would change, for a reviewer.
+pub fn markdown(plan: &Plan) -> String {
+    let rows = exposure::rows(&plan.exposure, false);
+    let read = plan.taken_at.strftime("%Y-%m-%d %H:%M:%S UTC");
+    let mut out = format!("## {}\n\n", escape(&summary::headline(plan)));
+    let _ =
+        writeln!(out, "{}\n\nThe host as it was on {read}.", escape(&summary::effect(plan, &rows)));
+    for (change, title) in [
+        (Change::Closes, "Closes"),
+        (Change::Opens, "Opens"),
+        (Change::Narrows, "Open for less"),
+        (Change::Widens, "Open for more"),
+    ] {
+        doors(&mut out, &rows, change, title);
+    }
+    let failed: Vec<_> = plan.expectations.iter().filter(|one| !one.failures.is_empty()).collect();
+    if !failed.is_empty() {
+        out.push_str("\n### The policy expects, and does not get\n\n");
+        for one in failed {
+            let _ = writeln!(out, "- {} {}", code(&one.origin.to_string()), escape(&one.says));
+            for failure in &one.failures {
+                let _ = writeln!(out, "  - {}", escape(failure));
+            }
+        }
+    }
+    for notice in &plan.notices {
+        let _ = writeln!(out, "\n> **Note:** {}", escape(&notice.message.replace('\n', " ")));
+    }
+    if !plan.drift.is_empty() {
+        let _ = writeln!(out, "\n### {}\n", drift::title(plan));
+        for (word, _, what) in drift::events(plan, rules::elements_shown(false)) {
+            let _ = writeln!(out, "- {word}: {}", code(&what));
+        }
+    }
+    table(&mut out, &rows, plan.outcome);
+    diff(&mut out, plan);
+    out
+}
+
+fn doors(out: &mut String, rows: &[Row], change: Change, title: &str) {
+    let mut lines = String::new();
+    for row in rows {
+        for (_, group) in row.changes().into_iter().filter(|(own, _)| *own == change) {
+            let zones: Vec<String> = group.iter().map(|reach| reach.zone.to_string()).collect();
+            let (before, after) =
+                (phrase::verdict(group[0].before), phrase::verdict(group[0].after));
+            let who = if row.path.is_empty() {
+                row.who.clone()
+            } else {
+                format!("{}, {}", row.who, row.path)
+            };
+            let _ = writeln!(
+                lines,
+                "| {} | {} | {} | {before} → **{after}** | {} |",
+                escape(&row.dialled),
+                escape(&who),
+                escape(&zones.join(", ")),
+                escape(&group[0].because)
+            );
+        }
+    }
+    if !lines.is_empty() {
+        let head = "| port | served by | from | | decided by |\n|---|---|---|---|---|";
+        let _ = write!(out, "\n### {title}\n\n{head}\n{lines}");
+    }
+}
+
+fn table(out: &mut String, rows: &[Row], outcome: Outcome) {
+    let zones = exposure::zones(rows);
+    let title = match outcome {
+        Outcome::Unchanged => "Who can reach what",
+        Outcome::Create | Outcome::Update => "Who can reach what, once applied",
+    };
+    let shown: Vec<&Row> = rows.iter().filter(|row| !row.is_minor()).collect();
+    let _ = write!(out, "\n<details><summary>{title}</summary>\n\n| | port | served by |");
+    for zone in &zones {
+        let _ = write!(out, " {} |", escape(&zone.to_string()));
+    }
+    let _ = writeln!(out, "\n|---|---|---|{}", "---|".repeat(zones.len()));
+    for row in &shown {
+        let sign = row.sign();
+        let sign = if sign.is_empty() { String::new() } else { code(sign) };
+        let _ = write!(out, "| {sign} | {} | {} |", escape(&row.dialled), escape(&row.who));
+        for zone in &zones {
+            let word = row.in_zone(zone).map_or("·", |reach| phrase::verdict(reach.after));
+            let _ = write!(out, " {word} |");
+        }
+        out.push('\n');
+    }
+    let hidden = rows.len() - shown.len();
+    if hidden > 0 {
+        let more = phrase::count(hidden, "endpoint");
+        let _ = writeln!(out, "\nAnd {more} that only the host itself reaches.");
+    }
+    out.push_str("\n</details>\n");
+}
+
+fn diff(out: &mut String, plan: &Plan) {
+    let edits =
+        plan.edits.iter().filter(|edit| !rules::is_marker(edit) && !plan.drift.contains(edit));
+    let blocks = rules::blocks(edits, &plan.table, rules::elements_shown(false));
+    if blocks.is_empty() {
+        return;
+    }
+    let title = "Rules of table inet fwctl";
+    let _ = write!(out, "\n<details><summary>{title}</summary>\n\n````diff\n");
+    for block in blocks {
+        let _ = writeln!(out, "@@ {} {} @@", block.sign.text(), clean(&block.title));
+        for line in &block.lines {
+            let note =
+                if line.note.is_empty() { String::new() } else { format!("  # {}", line.note) };
+            let _ =
+                writeln!(out, "{} {}", line.sign.text(), clean(&format!("{}{note}", line.text)));
+        }
+    }
+    out.push_str("````\n\n</details>\n");
+}
+
+/// Text in which nothing is read as Markdown or HTML: names of processes and containers are
+/// anyone's to choose.
+fn escape(text: &str) -> String {
+    let mut out = String::new();
+    for character in clean(text).chars() {
+        if matches!(
+            character,
+            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' | '!' | '~' | '@' | '&'
+        ) {
+            out.push('\\');
+        }
+        out.push(character);
+    }
+    out
+}
+
+/// Text in a code span: fenced by more backquotes than it holds in a row.
+fn code(text: &str) -> String {
+    let text = clean(text).replace('|', "¦");
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or_default();
+    let fence = "`".repeat(longest + 1);
+    if longest > 0 { format!("{fence} {text} {fence}") } else { format!("`{text}`") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_anyone_chose_stay_text() {
+        assert_eq!(escape("a|b <script> \x1b[31m"), "a\\|b \\<script\\> ?\\[31m");
+        assert_eq!(code("x ``y"), "``` x ``y ```");
+    }
+}
