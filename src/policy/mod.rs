@@ -5,17 +5,25 @@
 //! found, each with file, line, column and a fix. Nothing here knows a host.
 
 pub mod diagnostic;
+pub mod expectation;
 pub mod files;
 mod load;
 mod names;
 mod read;
+pub mod region;
 mod resolve;
+mod sense;
 mod settings;
 mod shipped;
 mod suggest;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, Style};
+pub use expectation::{ExpectationFailure, Expected, check_expectations};
 pub use files::{Files, MemoryFiles, RealFiles};
+pub use region::{
+    Arrival, Connection, DecidedBy, Decision, Judge, Reach, ReachVerdict, Target, Witness, decide,
+    reach,
+};
 pub use resolve::prefixes;
 pub use shipped::{POLICIES, SERVICES};
 
@@ -193,6 +201,24 @@ pub enum Destination {
     ContainerNetwork(String),
 }
 
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Zone(zone) => zone.fmt(f),
+            Self::Addresses(addresses) => addresses.fmt(f),
+        }
+    }
+}
+
+impl std::fmt::Display for AddressRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Prefix(prefix) => prefix.fmt(f),
+            Self::Set(name) => f.pad(&format!("@{name}")),
+        }
+    }
+}
+
 /// An `[[expect]]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expectation {
@@ -285,8 +311,11 @@ fn finish(loader: load::Loader<'_>) -> Result<Loaded, Diagnostics> {
         return Err(problems.finish());
     }
     let catalogue = catalogue(&mut problems);
-    let (mut policy, _places) = resolve::resolve(&mut problems, &documents, &catalogue);
+    let (mut policy, places) = resolve::resolve(&mut problems, &documents, &catalogue);
     problems.silence_echoes();
+    if !problems.has_errors() {
+        sense::check(&mut problems, &policy, &places);
+    }
     if problems.has_errors() {
         return Err(problems.finish());
     }
@@ -334,6 +363,7 @@ mod tests {
             let loaded = load_shipped(name).unwrap_or_else(|error| panic!("{error}"));
             assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
             assert!(!loaded.policy.expect.is_empty(), "{name}");
+            assert_eq!(check_expectations(&loaded.policy), [], "{name}");
             let files = MemoryFiles::default()
                 .with("/p/policy.toml", format!("version = 1\nuse = [\"{name}\"]\n"));
             let used = load(&files, Path::new("/p/policy.toml")).unwrap_or_else(|e| panic!("{e}"));

@@ -15,17 +15,22 @@ use std::collections::BTreeMap;
 /// Where the parts of a policy were written, beside what its origins say.
 #[derive(Debug, Default)]
 pub(super) struct Places {
-    pub allow: Vec<Place>,
-    pub deny: Vec<Place>,
+    pub allow: Vec<RulePlaces>,
+    pub deny: Vec<RulePlaces>,
     pub expect: Vec<ExpectPlaces>,
-    pub zones: BTreeMap<ZoneName, Place>,
+}
+
+/// The words of a rule.
+#[derive(Debug)]
+pub(super) struct RulePlaces {
+    pub at: Place,
+    /// As many as the rule has sources, once nothing is wrong.
+    pub from: Vec<Place>,
 }
 
 /// The words of an expectation.
 #[derive(Debug)]
-#[expect(dead_code)]
 pub(super) struct ExpectPlaces {
-    pub at: Place,
     pub from: Vec<At<Source>>,
     pub open: Vec<At<Vec<PortSpec>>>,
     pub closed: Vec<At<Vec<PortSpec>>>,
@@ -48,7 +53,8 @@ pub(super) fn resolve(
                 RuleKind::Deny => (&mut deny, &mut places.deny),
             };
             rules.push(rule);
-            at.push(raw.at.clone());
+            let from = raw.from.iter().map(|word| word.at.clone()).collect();
+            at.push(RulePlaces { at: raw.at.clone(), from });
         }
         for raw in &document.expect {
             let (expectation, at) = expectation(problems, &mut names, raw);
@@ -60,9 +66,10 @@ pub(super) fn resolve(
     let guard = settings::guard(problems, documents, &mut names);
     let sets = sets(problems, &names);
     let zones = zones(problems, &mut names, &sets);
-    places.zones =
-        names.zones.iter().map(|(name, zone)| (name.clone(), zone.name.at.clone())).collect();
-    names.unused(problems);
+    // A mistyped name would make the right one look unused.
+    if !problems.has_errors() {
+        names.unused(problems);
+    }
     let sources = Vec::new();
     (Policy { default, zones, sets, allow, deny, expect, guard, sources }, places)
 }
@@ -243,7 +250,7 @@ fn expectation(
         words: raw.open.iter().chain(&raw.closed).map(|word| word.value.clone()).collect(),
         origin: problems.origin(&raw.at),
     };
-    (expectation, ExpectPlaces { at: raw.at.clone(), from, open, closed })
+    (expectation, ExpectPlaces { from, open, closed })
 }
 
 /// The same ports, sorted, without what another one covers; ranges that overlap become one.
