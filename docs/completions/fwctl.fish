@@ -1,0 +1,52 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_fwctl_global_optspecs
+    string join \n policy= color= q/quiet v/verbose h/help V/version
+end
+
+function __fish_fwctl_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_fwctl_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_fwctl_using_subcommand
+    set -l cmd (__fish_fwctl_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c fwctl -n "__fish_fwctl_needs_command" -l policy -d 'The policy file [default: /etc/fwctl/policy.toml]' -r -F
+complete -c fwctl -n "__fish_fwctl_needs_command" -l color -d 'When to use colours [default: auto]; NO_COLOR is honoured' -r -f -a "auto\t'Where the stream is a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c fwctl -n "__fish_fwctl_needs_command" -s q -l quiet -d 'Print results and failures only'
+complete -c fwctl -n "__fish_fwctl_needs_command" -s v -l verbose -d 'Print everything: long lists, endpoints that nobody reaches'
+complete -c fwctl -n "__fish_fwctl_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c fwctl -n "__fish_fwctl_needs_command" -s V -l version -d 'Print version'
+complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "check" -d 'Say whether a policy file can be used, and all that is wrong with it; needs no host'
+complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "snapshot" -d 'Print this host\'s state as JSON, for --snapshot FILE on any other machine'
+complete -c fwctl -n "__fish_fwctl_using_subcommand check" -l format -d 'What to print' -r -f -a "text\t'For people'
+json\t'For programs: "fwctl.check/1"'"
+complete -c fwctl -n "__fish_fwctl_using_subcommand check" -l policy -d 'The policy file [default: /etc/fwctl/policy.toml]' -r -F
+complete -c fwctl -n "__fish_fwctl_using_subcommand check" -l color -d 'When to use colours [default: auto]; NO_COLOR is honoured' -r -f -a "auto\t'Where the stream is a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c fwctl -n "__fish_fwctl_using_subcommand check" -s q -l quiet -d 'Print results and failures only'
+complete -c fwctl -n "__fish_fwctl_using_subcommand check" -s v -l verbose -d 'Print everything: long lists, endpoints that nobody reaches'
+complete -c fwctl -n "__fish_fwctl_using_subcommand check" -s h -l help -d 'Print help'
+complete -c fwctl -n "__fish_fwctl_using_subcommand snapshot" -l policy -d 'The policy file [default: /etc/fwctl/policy.toml]' -r -F
+complete -c fwctl -n "__fish_fwctl_using_subcommand snapshot" -l color -d 'When to use colours [default: auto]; NO_COLOR is honoured' -r -f -a "auto\t'Where the stream is a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c fwctl -n "__fish_fwctl_using_subcommand snapshot" -s q -l quiet -d 'Print results and failures only'
+complete -c fwctl -n "__fish_fwctl_using_subcommand snapshot" -s v -l verbose -d 'Print everything: long lists, endpoints that nobody reaches'
+complete -c fwctl -n "__fish_fwctl_using_subcommand snapshot" -s h -l help -d 'Print help'

@@ -1,0 +1,168 @@
+//! The command as a user runs it: exit codes, streams, help, and what needs no root.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// The command in a clean environment, with `root` for `FWCTL_ROOT`.
+fn fwctl(root: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fwctl"));
+    command.env_clear().env("FWCTL_ROOT", root).current_dir(root).stdin(Stdio::null());
+    command
+}
+
+fn run(root: &Path, args: &[&str]) -> Output {
+    fwctl(root).args(args).output().expect("fwctl runs")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("text")
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("it ended by itself")
+}
+
+/// A root with this policy in its place.
+fn root_with(policy: &str) -> tempfile::TempDir {
+    let root = tempfile::tempdir().expect("a directory");
+    let folder = root.path().join("etc/fwctl");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::write(folder.join("policy.toml"), policy).expect("a file");
+    root
+}
+
+const GOOD: &str = "version = 1\nuse = [\"web-server\"]\n";
+const BROKEN: &str = "version = 1\n[[allow]]\nservice = [\"shh\"]\n";
+
+#[test]
+fn help_names_every_command_and_fits_80_columns() {
+    let root = root_with(GOOD);
+    let commands: Vec<String> = fwctl::cli::command()
+        .get_subcommands()
+        .map(|command| command.get_name().to_owned())
+        .collect();
+    assert!(!commands.is_empty());
+    let mut pages = vec![vec!["--help"], vec!["-h"]];
+    pages.extend(commands.iter().map(|name| vec![name.as_str(), "--help"]));
+    for args in pages {
+        let output = fwctl(root.path()).args(&args).env("COLUMNS", "80").output().expect("runs");
+        assert_eq!(code(&output), 0, "{args:?}");
+        assert_eq!(stderr(&output), "", "{args:?}");
+        for line in stdout(&output).lines() {
+            assert!(line.chars().count() <= 80, "{args:?}: {line}");
+        }
+    }
+    let help = stdout(&run(root.path(), &["--help"]));
+    for name in &commands {
+        assert!(help.contains(&format!("\n  {name} ")), "{name} is not in the help");
+    }
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_changes_nothing() {
+    let root = root_with(GOOD);
+    for args in [
+        &["frobnicate"][..],
+        &["check", "--nonsense"],
+        &["check", "a", "b"],
+        &["check", "a", "--policy", "b"],
+        &["check", "--format", "xml"],
+        &["snapshot", "extra"],
+        &["-q", "-v", "check"],
+        &[],
+    ] {
+        let output = run(root.path(), args);
+        assert_eq!(code(&output), 2, "{args:?}: {}", stderr(&output));
+        assert_eq!(stdout(&output), "", "{args:?}");
+        assert!(stderr(&output).contains("--help") || args.is_empty(), "{args:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn check_says_what_a_good_policy_holds() {
+    let root = root_with(GOOD);
+    let output = run(root.path(), &["check"]);
+    assert_eq!((code(&output), stderr(&output).as_str()), (0, ""));
+    let text = stdout(&output);
+    assert!(text.contains("policy.toml, with web-server: valid; "), "{text}");
+    let output = run(root.path(), &["check", "-q"]);
+    assert_eq!((code(&output), stdout(&output).as_str()), (0, ""));
+}
+
+#[test]
+fn check_shows_the_line_of_a_broken_policy() {
+    let root = root_with(BROKEN);
+    let output = run(root.path(), &["check", "etc/fwctl/policy.toml"]);
+    assert_eq!((code(&output), stdout(&output).as_str()), (1, ""));
+    let text = stderr(&output);
+    for part in ["etc/fwctl/policy.toml:3:12", "service = [\"shh\"]", "did you mean `ssh`?"] {
+        assert!(text.contains(part), "{part} is missing in:\n{text}");
+    }
+    let output = run(root.path(), &["check", "no-such-file.toml"]);
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("no-such-file.toml"), "{}", stderr(&output));
+}
+
+#[test]
+fn check_speaks_json() {
+    for (policy, valid, count) in [(GOOD, true, 0), (BROKEN, false, 1)] {
+        let root = root_with(policy);
+        let output = run(root.path(), &["check", "--format", "json"]);
+        assert_eq!(code(&output), i32::from(!valid));
+        let report: serde_json::Value =
+            serde_json::from_str(&stdout(&output)).expect("JSON on standard output");
+        assert_eq!(report["format"], "fwctl.check/1");
+        assert_eq!(report["valid"], valid);
+        assert_eq!(report["diagnostics"].as_array().map(Vec::len), Some(count));
+    }
+}
+
+#[test]
+fn colour_is_for_those_who_want_it() {
+    let root = root_with(BROKEN);
+    let escapes = |output: &Output| stderr(output).contains('\x1b');
+    assert!(!escapes(&run(root.path(), &["check"])), "a pipe is no terminal");
+    assert!(escapes(&run(root.path(), &["check", "--color", "always"])));
+    let output = fwctl(root.path()).arg("check").env("NO_COLOR", "1").output().expect("runs");
+    assert!(!escapes(&output));
+}
+
+#[test]
+fn a_snapshot_is_taken_and_read_without_root() {
+    let root = root_with(GOOD);
+    let output = run(root.path(), &["snapshot"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let snapshot = fwctl::observe::Snapshot::from_json(&stdout(&output)).expect("a snapshot");
+    assert_eq!(snapshot.format, fwctl::observe::FORMAT);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let root = root_with(GOOD);
+    let mut child = fwctl(root.path())
+        .arg("snapshot")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("runs");
+    drop(child.stdout.take());
+    let mut said = String::new();
+    child.stderr.take().expect("piped").read_to_string(&mut said).expect("text");
+    let status = child.wait().expect("it ends");
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(!said.contains("panicked") && !said.contains("error"), "{said}");
+}
+
+#[test]
+fn output_that_cannot_be_written_is_a_failure() {
+    let root = root_with(GOOD);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
+    let output = fwctl(root.path()).arg("check").stdout(full).output().expect("runs");
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("standard output"), "{}", stderr(&output));
+}
