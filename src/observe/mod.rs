@@ -23,6 +23,7 @@ mod installed;
 mod json;
 mod links;
 mod netlink;
+pub mod nft;
 mod processes;
 pub mod routing;
 mod snapshot;

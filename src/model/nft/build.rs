@@ -381,7 +381,7 @@ pub fn fib_daddr_type_is_not(kind: AddressType) -> Statement {
 pub fn no_return_path() -> Statement {
     let flags = FibFlags { saddr: true, iif: true, ..FibFlags::default() };
     let fib = Operand::plain(Selector::Fib { result: FibResult::Present, flags });
-    compare(fib, CompareOp::Eq, [0_u8])
+    compare(fib, CompareOp::Eq, 0_u32.to_ne_bytes())
 }
 
 /// `KEY @set`.

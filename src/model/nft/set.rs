@@ -92,6 +92,8 @@ pub struct SetFlags {
     pub timeout: bool,
     /// Rules add elements (`flags dynamic`).
     pub dynamic: bool,
+    /// nft joins elements that overlap or touch (`auto-merge`).
+    pub auto_merge: bool,
 }
 
 /// The elements of a set.
@@ -140,6 +142,15 @@ pub struct Element {
 }
 
 impl Element {
+    /// What elements are sorted by: the key, as its bytes stand.
+    pub fn key_order(&self) -> (&[u8], &[u8]) {
+        match &self.key {
+            ElementKey::Value(value) => (value.as_slice(), value.as_slice()),
+            ElementKey::Interval(from, to) => (from.as_slice(), to.as_slice()),
+            ElementKey::CatchAll => (&[], &[]),
+        }
+    }
+
     /// An element of a set.
     pub fn new(key: ElementKey) -> Self {
         Self {

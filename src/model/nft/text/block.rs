@@ -164,6 +164,9 @@ fn set_lines(set: &Set) -> Vec<String> {
     if !flags.is_empty() {
         lines.push(format!("flags {}", flags.join(",")));
     }
+    if set.flags.auto_merge {
+        lines.push("auto-merge".to_owned());
+    }
     if let Some(timeout) = set.timeout {
         lines.push(format!("timeout {}", value::duration(timeout)));
     }

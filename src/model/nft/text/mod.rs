@@ -142,6 +142,8 @@ pub fn statement(statement: &Statement, context: &Context) -> String {
 }
 
 fn write_rule(rule: &Rule, table: &Table) -> Written {
+    // Merged fields have names only apart; nft merges them again.
+    let rule = rule.canonical();
     let mut context = Context::new(table);
     let mut words = Vec::with_capacity(rule.statements.len() + 1);
     let mut loadable = true;

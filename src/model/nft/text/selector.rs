@@ -391,6 +391,6 @@ fn fib(result: FibResult, flags: FibFlags) -> Named {
         FibResult::Oif => Named::new(format!("fib {key} oif"), KeyType::IFACE_INDEX),
         FibResult::Oifname => Named::new(format!("fib {key} oifname"), KeyType::Ifname),
         FibResult::AddressType => Named::new(format!("fib {key} type"), KeyType::FIB_ADDRTYPE),
-        FibResult::Present => Named::new(format!("fib {key} oif"), KeyType::BOOLEAN),
+        FibResult::Present => Named::new(format!("fib {key} oif"), KeyType::BOOLEAN).host(4),
     }
 }
