@@ -79,7 +79,11 @@ fn wrong_usage_ends_with_2_and_changes_nothing() {
         let output = run(root.path(), args);
         assert_eq!(code(&output), 2, "{args:?}: {}", stderr(&output));
         assert_eq!(stdout(&output), "", "{args:?}");
-        assert!(stderr(&output).contains("--help") || args.is_empty(), "{args:?}: {}", stderr(&output));
+        assert!(
+            stderr(&output).contains("--help") || args.is_empty(),
+            "{args:?}: {}",
+            stderr(&output)
+        );
     }
 }
 

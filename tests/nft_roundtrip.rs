@@ -61,7 +61,9 @@ fn comparable(table: &Table) -> Table {
     for set in &mut table.sets {
         set.handle = 0;
         if let fwctl::model::nft::Elements::Listed(elements) = &mut set.elements {
-            elements.iter_mut().for_each(|element| element.expires = None);
+            for element in elements {
+                element.expires = None;
+            }
         }
     }
     table

@@ -78,9 +78,12 @@ impl Default for Options {
 
 /// Looks at this host.
 pub fn observe(options: &Options) -> Snapshot {
-    observe_with(options, || {
-        let message = "the ruleset was not read: this version of fwctl cannot yet".to_owned();
-        (Ruleset::default(), vec![Warning { subject: "nftables".into(), message }])
+    observe_with(options, || match nft::read(nft::Options::default()) {
+        Ok(ruleset) => (ruleset, Vec::new()),
+        Err(error) => {
+            let message = format!("the ruleset was not read: {error}");
+            (Ruleset::default(), vec![Warning { subject: "nftables".into(), message }])
+        }
     })
 }
 

@@ -139,7 +139,7 @@ mod tests {
         let mut registers = Registers::default();
         for register in [0, 5, 7, 23, 24, u32::MAX] {
             registers.store(register, meta(MetaKey::Mark), 64);
-            assert_eq!(registers.read(register, usize::MAX / 2).is_empty(), false);
+            assert!(!registers.read(register, usize::MAX / 2).is_empty());
             registers.operand(register);
         }
     }
