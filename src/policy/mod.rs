@@ -7,6 +7,7 @@
 pub mod diagnostic;
 pub mod expectation;
 pub mod files;
+mod gather;
 mod load;
 mod names;
 mod read;
@@ -16,22 +17,27 @@ mod sense;
 mod settings;
 mod shipped;
 mod suggest;
+#[cfg(test)]
+mod tests;
+mod well_known;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, Style};
 pub use expectation::{ExpectationFailure, Expected, check_expectations};
 pub use files::{Files, MemoryFiles, RealFiles};
+pub use load::{Loaded, load, load_shipped};
 pub use region::{
     Arrival, Connection, DecidedBy, Decision, Judge, Reach, ReachVerdict, Target, Witness, decide,
     reach,
 };
 pub use resolve::prefixes;
 pub use shipped::{POLICIES, SERVICES};
+pub use well_known::{WellKnown, well_known};
 
 use crate::model::nft::RateUnit;
 use crate::model::{IfacePattern, PortSpec, Prefix, ZoneName, ZoneRef};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A whole policy, resolved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -243,132 +249,4 @@ pub struct GuardSettings {
     pub from: Option<Vec<Source>>,
     /// How long a change waits for its confirmation.
     pub confirm_within: std::time::Duration,
-}
-
-/// A policy that can be used, and what is odd about it.
-#[derive(Debug, Clone)]
-pub struct Loaded {
-    /// The policy.
-    pub policy: Policy,
-    /// Warnings alone.
-    pub warnings: Diagnostics,
-}
-
-/// Reads the policy file and every file it names.
-///
-/// The error holds everything that is wrong with them, warnings too.
-pub fn load(files: &dyn Files, path: &Path) -> Result<Loaded, Diagnostics> {
-    let mut loader = load::Loader::new(files);
-    loader.policy_file(path);
-    finish(loader)
-}
-
-/// Reads a shipped policy as it is built in.
-pub fn load_shipped(name: &str) -> Result<Loaded, Diagnostics> {
-    let files = MemoryFiles::default();
-    let mut loader = load::Loader::new(&files);
-    loader.shipped(name);
-    finish(loader)
-}
-
-/// A service of the built-in table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WellKnown {
-    /// Its name.
-    pub name: ZoneName,
-    /// What it is, in one line.
-    pub about: String,
-    /// Its ports; those of its members for a group.
-    pub ports: Vec<PortSpec>,
-    /// For a group, the services in it.
-    pub members: Vec<String>,
-}
-
-/// The built-in table of services, in its own order.
-pub fn well_known() -> Vec<WellKnown> {
-    let mut problems = diagnostic::Problems::default();
-    let catalogue = catalogue(&mut problems);
-    let mut names = names::Names::collect(&mut problems, &[], &catalogue);
-    let services = catalogue.services.iter().map(|(name, service)| WellKnown {
-        name: name.value.clone(),
-        about: service.about.clone().unwrap_or_default(),
-        ports: names.known_service(name.value.as_str()).unwrap_or_default(),
-        members: service.members.iter().map(|member| member.value.clone()).collect(),
-    });
-    services.collect()
-}
-
-fn catalogue(problems: &mut diagnostic::Problems) -> read::document::Document {
-    let (name, shown) = ("services.toml".to_owned(), "services.toml (built in)".to_owned());
-    let source = diagnostic::SourceText::new(name, shown, None, SERVICES.to_owned());
-    let file = problems.add_source(source);
-    read::services(problems, file)
-}
-
-fn finish(loader: load::Loader<'_>) -> Result<Loaded, Diagnostics> {
-    let load::Loader { mut problems, documents, order, .. } = loader;
-    if documents.is_empty() {
-        return Err(problems.finish());
-    }
-    let catalogue = catalogue(&mut problems);
-    let (mut policy, places) = resolve::resolve(&mut problems, &documents, &catalogue);
-    problems.silence_echoes();
-    if !problems.has_errors() {
-        sense::check(&mut problems, &policy, &places);
-    }
-    if problems.has_errors() {
-        return Err(problems.finish());
-    }
-    policy.sources = order.into_iter().map(|file| source_file(problems.source(file))).collect();
-    Ok(Loaded { policy, warnings: problems.finish() })
-}
-
-fn source_file(source: &diagnostic::SourceText) -> SourceFile {
-    use sha2::{Digest, Sha256};
-    use std::fmt::Write as _;
-    let digest = Sha256::digest(source.text.as_bytes());
-    let sha256 = digest.iter().fold(String::with_capacity(64), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    });
-    SourceFile { name: source.name.clone(), path: source.path.clone(), sha256 }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_services_table_is_sound() {
-        let mut problems = diagnostic::Problems::default();
-        let catalogue = catalogue(&mut problems);
-        names::Names::collect(&mut problems, &[], &catalogue);
-        let found = problems.finish();
-        assert!(found.is_empty(), "{found}");
-        let services = well_known();
-        let (groups, services): (Vec<_>, Vec<_>) =
-            services.into_iter().partition(|service| !service.members.is_empty());
-        assert!(services.len() >= 120, "{}", services.len());
-        assert!(groups.len() >= 10, "{}", groups.len());
-        for service in groups.iter().chain(&services) {
-            assert!(!service.ports.is_empty(), "{}", service.name);
-            assert!(!service.about.is_empty(), "{}", service.name);
-            assert!(!crate::model::ZoneRef::BUILT_IN.contains(&service.name.as_str()));
-        }
-    }
-
-    #[test]
-    fn shipped_policies_load_without_a_word() {
-        for (name, _) in POLICIES {
-            let loaded = load_shipped(name).unwrap_or_else(|error| panic!("{error}"));
-            assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
-            assert!(!loaded.policy.expect.is_empty(), "{name}");
-            assert_eq!(check_expectations(&loaded.policy), [], "{name}");
-            let files = MemoryFiles::default()
-                .with("/p/policy.toml", format!("version = 1\nuse = [\"{name}\"]\n"));
-            let used = load(&files, Path::new("/p/policy.toml")).unwrap_or_else(|e| panic!("{e}"));
-            assert_eq!(used.policy.allow, loaded.policy.allow);
-            assert_eq!(used.policy.sources[1], loaded.policy.sources[0]);
-        }
-    }
 }

@@ -11,11 +11,15 @@ pub(crate) fn nearest<'a>(
         .into_iter()
         .map(|candidate| {
             let lower = candidate.to_ascii_lowercase();
-            (strsim::damerau_levenshtein(&wanted, &lower), candidate)
+            let distance = strsim::damerau_levenshtein(&wanted, &lower);
+            // Among equally near ones, the one that begins alike.
+            (distance, 1.0 - strsim::jaro_winkler(&wanted, &lower), candidate)
         })
-        .filter(|(distance, candidate)| *distance <= bound && *distance < candidate.len())
-        .min()
-        .map(|(_, candidate)| candidate)
+        .filter(|(distance, _, candidate)| *distance <= bound && *distance < candidate.len())
+        .min_by(|one, other| {
+            one.0.cmp(&other.0).then(one.1.total_cmp(&other.1)).then(one.2.cmp(other.2))
+        })
+        .map(|(_, _, candidate)| candidate)
 }
 
 /// The question that a message asks about it.
@@ -35,6 +39,7 @@ mod tests {
         assert_eq!(nearest("htpps", ["http", "https", "ssh"]), Some("https"));
         assert_eq!(nearest("SSH", ["http", "ssh"]), Some("ssh"));
         assert_eq!(nearest("banana", ["http", "ssh"]), None);
+        assert_eq!(nearest("htp", ["ftp", "http"]), Some("http"));
         assert_eq!(nearest("x", ["y"]), None);
     }
 }

@@ -60,15 +60,30 @@ pub(crate) fn services(problems: &mut Problems, file: FileId) -> Document {
 /// The table of the text, as far as it can be read.
 fn parse<'t>(problems: &mut Problems, file: FileId, text: &'t str) -> DeTable<'t> {
     let (table, errors) = DeTable::parse_recoverable(text);
+    let mut last_line = 0;
     for error in errors {
         let span = error.span().unwrap_or(0..0);
+        // Further errors on a line are mostly echoes of the first.
+        let (line, _) = problems.source(file).line_column(span.start);
+        if line == last_line {
+            continue;
+        }
+        last_line = line;
         let message = error.message();
-        let (message, label) = match message.split_once(", expected ") {
-            Some((what, wanted)) => (what, format!("expected {wanted}")),
-            None => (message, String::new()),
+        let (message, label) = match message {
+            "string values must be quoted, expected literal string" if span.is_empty() => {
+                ("a value is missing", "expected a value".to_owned())
+            }
+            _ => match message.split_once(", expected ") {
+                Some((what, wanted)) => (what, format!("expected {wanted}")),
+                None => (message, String::new()),
+            },
         };
         let fix = match message {
             "duplicate key" => Some("a key stands once in a table; take one of them out"),
+            "missing comma between array elements" | "unclosed array" => {
+                Some("separate the entries with commas, and close the list with `]`")
+            }
             "string values must be quoted" => Some("write the value in quotes: `\"value\"`"),
             _ => None,
         };
@@ -85,7 +100,7 @@ fn version(root: &mut Table<'_, '_>) {
     if !root.has("version") {
         let at = root.at.clone();
         root.problems.push(
-            Problem::error("missing-version", &at, "the policy does not say its version")
+            Problem::error("missing-version", &at, "this file does not say its version")
                 .label("the first line")
                 .fix(format!("write `version = {VERSION}` at the top")),
         );

@@ -4,7 +4,7 @@
 //! questions that follow are still asked.
 
 use crate::policy::diagnostic::{At, FileId, Place, Problem, Problems};
-use crate::policy::suggest::did_you_mean;
+use crate::policy::suggest::{did_you_mean, nearest};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
@@ -17,6 +17,8 @@ pub(super) struct Table<'a, 'p> {
     /// Its header.
     pub at: Place,
     entries: &'a DeTable<'a>,
+    /// Keys that mistyped ones are taken for.
+    meant: Vec<String>,
 }
 
 impl<'a, 'p> Table<'a, 'p> {
@@ -26,7 +28,7 @@ impl<'a, 'p> Table<'a, 'p> {
         at: Place,
         table: &'a DeTable<'a>,
     ) -> Self {
-        Self { problems, file: at.file, name: name.into(), at, entries: table }
+        Self { problems, file: at.file, name: name.into(), at, entries: table, meant: Vec::new() }
     }
 
     /// Reports every key that is not one of these.
@@ -39,6 +41,7 @@ impl<'a, 'p> Table<'a, 'p> {
                 continue;
             }
             let at = Place::new(self.file, key.span());
+            self.meant.extend(nearest(word, known.iter().copied()).map(str::to_owned));
             let message = match self.name.as_str() {
                 "" => format!("unknown key `{word}`"),
                 name => format!("unknown key `{word}` in {name}"),
@@ -53,8 +56,9 @@ impl<'a, 'p> Table<'a, 'p> {
         }
     }
 
+    /// Whether the key is there, if mistyped.
     pub fn has(&self, key: &str) -> bool {
-        self.entries.contains_key(key)
+        self.entries.contains_key(key) || self.meant.iter().any(|meant| meant == key)
     }
 
     /// Where the key stands.
@@ -95,8 +99,14 @@ impl<'a, 'p> Table<'a, 'p> {
             DeValue::String(text) if wanted == NUMBER && text.parse::<u32>().is_ok() => {
                 Some(format!("write `{key} = {text}`, without quotes"))
             }
-            DeValue::Integer(_) if wanted == TEXT || wanted == ENTRY => {
-                Some(format!("write it in quotes: `\"{written}\"`"))
+            DeValue::Integer(_) if wanted == TEXT || wanted == ENTRY || wanted == TEXT_OR_FALSE => {
+                let unit = match key {
+                    "limit" | "log" => "/minute",
+                    "confirm_within" => "s",
+                    "ports" => "/tcp",
+                    _ => "",
+                };
+                Some(format!("write it in quotes: `\"{written}{unit}\"`"))
             }
             DeValue::Table(_) if wanted == TABLES => {
                 Some(format!("write `[[{key}]]`, once for each"))
@@ -126,7 +136,7 @@ impl<'a, 'p> Table<'a, 'p> {
 
     /// A text, or `false` or `true`.
     pub fn text_or_truth(&mut self, key: &str) -> Option<At<Result<String, bool>>> {
-        self.value(key, "a text or false", |value| match value {
+        self.value(key, TEXT_OR_FALSE, |value| match value {
             DeValue::String(text) => Some(Ok(text.as_ref().to_owned())),
             DeValue::Boolean(truth) => Some(Err(*truth)),
             DeValue::Integer(_)
@@ -218,6 +228,7 @@ impl<'a, 'p> Table<'a, 'p> {
 }
 
 const TEXT: &str = "a text";
+const TEXT_OR_FALSE: &str = "a text or false";
 const ENTRY: &str = "a list of texts";
 const TRUTH: &str = "true or false";
 const NUMBER: &str = "a whole number";

@@ -6,6 +6,7 @@ use crate::model::{PortSpec, Prefix, ZoneName};
 use crate::policy::Rate;
 use crate::policy::diagnostic::{At, Problem, Problems};
 use crate::policy::suggest::{did_you_mean, nearest};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 /// How many may come at once where a rate does not say.
@@ -109,9 +110,21 @@ pub(crate) fn port(problems: &mut Problems, text: &At<String>) -> Option<PortSpe
         Err(error) => error,
     };
     let message = format!("`{}` is no port", text.value);
-    let problem = Problem::error("bad-port", &text.at, message).label(error.0);
+    let label = match text.value.split_once('/') {
+        None if like_a_port(&text.value) => "which protocol?".to_owned(),
+        Some((protocol, port)) if port_first(protocol, port) => {
+            "the port comes first, then the protocol".to_owned()
+        }
+        _ => error.0,
+    };
+    let problem = Problem::error("bad-port", &text.at, message).label(label);
     problems.push(problem.maybe_fix(port_fix(&text.value)));
     None
+}
+
+/// Whether it is `tcp/22`, as users of other firewalls write it.
+fn port_first(protocol: &str, port: &str) -> bool {
+    ["tcp", "udp", "sctp"].contains(&protocol) && like_a_port(port)
 }
 
 fn port_fix(text: &str) -> Option<String> {
@@ -177,7 +190,7 @@ pub(crate) fn prefix(problems: &mut Problems, text: &At<String>) -> Option<Prefi
             format!("`{given}` is no address and no prefix"),
         )
         .label("neither IPv4 nor IPv6")
-        .maybe_fix(address_fix(given)),
+        .fix(address_fix(given)),
     };
     problems.push(problem);
     None
@@ -186,38 +199,38 @@ pub(crate) fn prefix(problems: &mut Problems, text: &At<String>) -> Option<Prefi
 fn host_bits_fix(given: &str, meant: Prefix) -> String {
     match given.split_once('/') {
         Some((address, _)) => {
-            format!("write `\"{meant}\"` for the network, or `\"{address}\"` for the one address")
+            format!("write `{meant}` for the network, or `{address}` for the one address")
         }
-        None => format!("write `\"{meant}\"`"),
+        None => format!("write `{meant}`"),
     }
 }
 
-fn address_fix(given: &str) -> Option<String> {
+fn address_fix(given: &str) -> String {
     if let Some((address, length)) = given.split_once('/')
-        && let Ok(address) = address.parse::<std::net::IpAddr>()
+        && let Ok(address) = address.parse::<IpAddr>()
     {
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        return Some(match length.parse::<std::net::Ipv4Addr>() {
-            Ok(mask) if mask.to_bits().leading_ones() + mask.to_bits().trailing_zeros() == 32 => {
-                let length = u8::try_from(mask.to_bits().leading_ones()).unwrap_or(32);
-                match Prefix::around(address, length) {
-                    Some(prefix) => format!("write `\"{prefix}\"`"),
-                    None => format!("the length is 0 to {most}"),
-                }
+        if let Ok(mask) = length.parse::<Ipv4Addr>() {
+            let bits = mask.to_bits();
+            let length = u8::try_from(bits.leading_ones()).unwrap_or(32);
+            if let Some(prefix) = Prefix::around(address, length)
+                && bits.leading_ones() + bits.trailing_zeros() == 32
+            {
+                return format!("write `{prefix}`");
             }
-            _ => format!(
-                "a prefix length of {} is 0 to {most}",
-                if most == 32 { "IPv4" } else { "IPv6" }
-            ),
-        });
+        }
+        let (version, most) = if address.is_ipv4() { ("IPv4", 32) } else { ("IPv6", 128) };
+        return format!("the length of an {version} prefix is 0 to {most}");
     }
     if let Some((first, last)) = given.split_once('-')
-        && first.trim().parse::<std::net::IpAddr>().is_ok()
-        && last.trim().parse::<std::net::IpAddr>().is_ok()
+        && first.trim().parse::<IpAddr>().is_ok()
+        && last.trim().parse::<IpAddr>().is_ok()
     {
-        return Some("write the range as prefixes, such as `\"192.0.2.0/25\"`".to_owned());
+        return "write the range as prefixes, such as `192.0.2.0/25`".to_owned();
     }
-    None
+    if given.contains(|c: char| c.is_ascii_alphabetic()) && !given.contains([':', '/']) {
+        return "names are not looked up: write the addresses".to_owned();
+    }
+    "write an address such as `192.0.2.7`, or a prefix such as `192.0.2.0/24`".to_owned()
 }
 
 /// An entry of `from` before names are looked up.
