@@ -1,8 +1,8 @@
 //! The one shape in which a failure reaches a person.
 
 use super::Exit;
+use crate::report::layout::labelled;
 use crate::report::style;
-use std::fmt::Write as _;
 
 /// A command that could not do what it was asked.
 #[derive(Debug)]
@@ -74,18 +74,21 @@ impl Failure {
         self
     }
 
-    /// The text for a terminal, with styles.
-    pub fn render(&self) -> String {
-        let (error, strong, end) = (style::ERROR, style::STRONG, style::END);
+    /// The text for a terminal of so many columns, with styles.
+    pub fn render(&self, width: usize) -> String {
         let mut text = self.detail.to_string();
         if !text.is_empty() {
             text.push('\n');
         }
-        let _ = writeln!(text, "{error}error{end}{strong}: {}{end}", self.headline);
+        text.push_str(&labelled(0, "error:", style::ERROR, &self.headline, width));
         let mut line = |label: &str, body: &str| {
-            // Later lines of a body stand below its first.
-            let body = body.trim_end().replace('\n', "\n         ");
-            let _ = writeln!(text, "  {strong}{label:<6}{end} {body}");
+            text.push_str(&labelled(
+                2,
+                &format!("{label:<6}"),
+                style::STRONG,
+                body.trim_end(),
+                width,
+            ));
         };
         self.causes.iter().for_each(|cause| line("cause:", cause));
         self.state.iter().for_each(|state| line("host:", state));
@@ -107,7 +110,7 @@ mod tests {
         )
         .state("nothing was changed")
         .hint("`fwctl snapshot > FILE` on the host makes one");
-        let plain = anstream::adapter::strip_str(&failure.render()).to_string();
+        let plain = anstream::adapter::strip_str(&failure.render(80)).to_string();
         assert_eq!(
             plain,
             "error: the snapshot `web.json` cannot be read\n\

@@ -6,7 +6,7 @@
 
 use super::args::Color;
 use super::{Exit, failure::Failure};
-use crate::report::style;
+use crate::report::{layout::labelled, style};
 use std::io::{ErrorKind, Write as _};
 
 /// How wide text is where no terminal says.
@@ -32,8 +32,8 @@ impl Output {
             Color::Never => anstream::ColorChoice::Never,
         }
         .write_global();
-        let width = terminal_size::terminal_size_of(std::io::stdout())
-            .map_or(PLAIN_WIDTH, |(width, _)| usize::from(width.0));
+        let width = terminal_size::terminal_size_of(std::io::stdout());
+        let width = width.map_or(PLAIN_WIDTH, |(width, _)| usize::from(width.0));
         Self { quiet, verbose, width }
     }
 
@@ -63,13 +63,19 @@ pub fn data(text: &str) -> Result<(), Failure> {
 
 /// Says what went wrong without ending the command.
 pub fn warning(text: &str) {
-    let (warning, end) = (style::WARNING, style::END);
-    aside(&format!("{warning}warning{end}: {}\n", text.trim_end()));
+    aside(&labelled(0, "warning:", style::WARNING, text.trim_end(), width()));
 }
 
 /// Says why the command ends.
 pub fn failure(failure: &Failure) {
-    aside(&failure.render());
+    aside(&failure.render(width()));
+}
+
+/// The columns of standard error; where it is no terminal, lines are left whole for those who
+/// search in logs.
+fn width() -> usize {
+    terminal_size::terminal_size_of(std::io::stderr())
+        .map_or(usize::MAX, |(width, _)| usize::from(width.0))
 }
 
 /// Writes a text that is laid out already to standard error.

@@ -30,10 +30,15 @@ pub fn styled(style: Style, text: &str) -> String {
 }
 
 /// Breaks a text at spaces into lines of at most `room` columns. A word that is longer stands on a
-/// line of its own, whole: a path or an address that is cut is of no use.
+/// line of its own, whole: a path or an address that is cut is of no use. Lines that fit stay as
+/// they are.
 pub fn wrap(text: &str, room: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for paragraph in text.lines() {
+        if paragraph.width() <= room {
+            lines.push(clean(paragraph));
+            continue;
+        }
         let mut line = String::new();
         for word in paragraph.split_whitespace() {
             if !line.is_empty() && line.width() + 1 + word.width() > room {
@@ -57,7 +62,7 @@ pub fn labelled(indent: usize, label: &str, style: Style, text: &str, room: usiz
         if index == 0 {
             let _ = writeln!(out, "{:indent$}{} {line}", "", styled(style, label));
         } else {
-            let _ = writeln!(out, "{:start$}{line}", "");
+            let _ = writeln!(out, "{}", format!("{:start$}{line}", "").trim_end());
         }
     }
     out

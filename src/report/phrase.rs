@@ -84,8 +84,14 @@ pub fn who(owner: &Owner) -> String {
 
 /// The same in a word, for narrow columns.
 pub fn server(owner: &Owner) -> String {
-    let known = [&owner.container, &owner.process, &owner.unit].into_iter().flatten().next();
-    known.map_or_else(|| "?".to_owned(), Clone::clone)
+    match owner {
+        Owner { container: Some(container), .. } => container.clone(),
+        Owner { process: Some(process), unit: Some(unit), .. } if is_named_as(process, unit) => {
+            unit.trim_end_matches(".service").to_owned()
+        }
+        Owner { process: Some(only), .. } | Owner { unit: Some(only), .. } => only.clone(),
+        Owner { .. } => "?".to_owned(),
+    }
 }
 
 /// Whether a service is named as its process is. The kernel keeps 15 bytes of a process's name

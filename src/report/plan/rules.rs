@@ -7,7 +7,7 @@
 const MARKER_CHAIN: &str = "generation";
 
 use crate::model::nft::text as nft;
-use crate::model::nft::{Element, Rule, Set, Table};
+use crate::model::nft::{Element, ElementData, Rule, Set, Table};
 use crate::plan::Edit;
 use crate::report::layout::{clean, labelled, styled, width as columns};
 use crate::report::phrase::thousands;
@@ -161,23 +161,48 @@ fn members(sign: Sign, name: &str, elements: &[Element], table: &Table, most: us
     listed(sign, set, elements, table, most)
 }
 
-/// The elements of a set in one line; those of a map, which say more each, in one line each.
+/// The elements of a set in one line; those of a map in one line for each value that they share.
 fn listed(sign: Sign, set: &Set, elements: &[Element], table: &Table, most: usize) -> Vec<Line> {
-    let context = nft::Context::new(table);
-    let shown = elements.iter().take(most).map(|one| nft::element(one, set, &context));
-    let mut shown: Vec<String> = shown.collect();
-    let more = elements.len().saturating_sub(most);
-    if set.data.is_none() && !shown.is_empty() {
-        shown = vec![shown.join(", ")];
-    }
-    if more > 0 {
-        let more = format!("… and {} more", thousands(more));
-        match shown.last_mut() {
-            Some(last) if set.data.is_none() => *last = format!("{last}, {more}"),
-            _ => shown.push(more),
+    let mut groups: Vec<(Option<&ElementData>, Vec<&Element>)> = Vec::new();
+    for element in elements {
+        let plain =
+            element.timeout.is_none() && element.comment.is_none() && element.statements.is_empty();
+        let data = element.data.as_ref().filter(|_| plain);
+        match groups.iter_mut().find(|(own, _)| *own == data) {
+            Some((_, members)) => members.push(element),
+            None => groups.push((data, vec![element])),
         }
     }
-    shown.into_iter().map(|text| Line { sign, text, note: String::new() }).collect()
+    let context = nft::Context::new(table);
+    let line = |(data, members): (Option<&ElementData>, Vec<&Element>)| {
+        // The last of a group says what all of it yield.
+        let shown = members.len().min(most);
+        let mut words: Vec<String> = members[..shown]
+            .iter()
+            .map(|element| match data {
+                Some(_) => nft::key(&element.key, set),
+                None => nft::element(element, set, &context),
+            })
+            .collect();
+        if members.len() > shown {
+            words.push(format!("… and {} more", thousands(members.len() - shown)));
+        }
+        let mut text = words.join(", ");
+        if data.is_some()
+            && let Some((_, value)) = nft::element(members[0], set, &context).split_once(" : ")
+        {
+            let _ = write!(text, " : {value}");
+        }
+        Line { sign, text, note: String::new() }
+    };
+    let mut lines: Vec<Line> = Vec::new();
+    let more = groups.len().saturating_sub(most);
+    lines.extend(groups.into_iter().take(most).map(line));
+    if more > 0 {
+        let text = format!("… and {} more", thousands(more));
+        lines.push(Line { sign, text, note: String::new() });
+    }
+    lines
 }
 
 /// The blocks as text; at most `lines` lines, the last of which says how many are missing.
@@ -211,11 +236,16 @@ fn line(line: &Line, column: Option<usize>, width: usize) -> String {
     if line.note.is_empty() {
         return labelled(6, sign.text(), sign.style(), &line.text, width);
     }
-    let Some(column) = column else {
-        let text = format!("{}  # {}", line.text, line.note);
-        return labelled(6, sign.text(), sign.style(), &text, width);
-    };
-    let gap = column - columns(&line.text) + 2;
     let note = styled(style::FAINT, &format!("# {}", line.note));
+    let own = columns(&line.text);
+    let gap = match column {
+        Some(column) => column - own + 2,
+        // On a line of its own where it does not fit behind the rule.
+        None if 8 + own + 4 + columns(&line.note) > width => {
+            let rule = labelled(6, sign.text(), sign.style(), &line.text, width);
+            return rule + &labelled(10, "#", style::FAINT, &line.note, width);
+        }
+        None => 2,
+    };
     format!("      {} {}{:gap$}{note}\n", styled(sign.style(), sign.text()), clean(&line.text), "")
 }

@@ -16,7 +16,11 @@ pub fn headline(plan: &Plan) -> String {
             format!("{host}: nothing to change; generation {number} is in force")
         }
         (Outcome::Create, _) => {
-            format!("{host}: generation {number} is new: table inet fwctl with {}", contents(plan))
+            let contents = contents(plan);
+            format!(
+                "{host}: nothing of fwctl is in force yet; generation {number} makes table inet \
+                 fwctl with {contents}"
+            )
         }
         (Outcome::Update, Some(live)) if live.generation == number => {
             format!("{host}: generation {number} is put back as it was: {}", work(&plan.edits))

@@ -195,6 +195,7 @@ struct Columns {
 
 /// Endpoints down, zones across.
 fn matrix(rows: &[&Row], zones: &[ZoneRef], Columns { path, why, unit }: Columns) -> Table {
+    let path = path && rows.iter().any(|row| !row.path.is_empty());
     let mut table = Table::default();
     let optional = |wanted: bool, text: &str| if wanted { text.to_owned() } else { String::new() };
     let faint = |text: String| Cell::new(text, style::FAINT);
