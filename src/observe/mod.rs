@@ -59,6 +59,8 @@ pub struct Options {
     pub engine_timeout: Duration,
     /// Whether to look into the network namespaces of containers.
     pub container_namespaces: bool,
+    /// The process whose own SSH session is looked for: this one.
+    pub process: u32,
 }
 
 impl Default for Options {
@@ -72,6 +74,7 @@ impl Default for Options {
             ],
             engine_timeout: Duration::from_millis(1500),
             container_namespaces: true,
+            process: std::process::id(),
         }
     }
 }
@@ -127,7 +130,7 @@ pub fn observe_with(
             warnings.push(Warning { subject: "links".into(), message });
         }
         let sysctls = sysctls::read(Path::new("/proc/sys/net"));
-        let legacy_tables = host::legacy_tables(Path::new("/proc/net"));
+        let legacy_tables = host::legacy_tables(Path::new("/proc/thread-self/net"));
         let mut host = host::read(Path::new("/"));
         let tracked = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count");
         let tracked = tracked.ok().and_then(|text| text.trim().parse().ok());
@@ -163,7 +166,7 @@ pub fn observe_with(
             routes: &network.routes,
             sysctls: &sysctls,
             users: &host::users(&String::from_utf8_lossy(&passwd)),
-            process: std::process::id(),
+            process: options.process,
         };
         let ssh = ssh::read(&ground, &mut processes);
         all.extend(inside);

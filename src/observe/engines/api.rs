@@ -1,19 +1,15 @@
 //! The calls to an engine's API, each within the time that is left.
 
 use super::convert;
-use crate::observe::{Engine, EngineState, Warning};
+use crate::observe::{ContainerState, Engine, EngineState, Warning};
 use bollard::errors::Error;
-use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
+use bollard::models::ContainerSummary;
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptions};
-use bollard::{ClientVersion, Docker};
+use bollard::{API_DEFAULT_VERSION, Docker};
 use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
-
-/// The version of the API that is asked for first: the oldest that Docker 29 still speaks, and
-/// known to every engine since Docker 25. Others say which one they want.
-const FIRST: ClientVersion = ClientVersion { major_version: 1, minor_version: 44 };
 
 /// Fills `answer` and tells how it went.
 pub fn ask(
@@ -45,8 +41,10 @@ async fn talk(
     warnings: &mut Vec<Warning>,
 ) -> Result<(), EngineState> {
     let path = path.to_str().ok_or_else(|| EngineState::Failed("its path is no text".into()))?;
-    let (docker, version) = connect(path, deadline).await?;
-    answer.version = version;
+    // The library asks without a version in the path: an engine answers as its own latest.
+    let docker =
+        Docker::connect_with_unix(path, 120, API_DEFAULT_VERSION).map_err(|e| state_of(&e))?;
+    answer.version = within(deadline, docker.version()).await?.version;
     let every = ListContainersOptions { all: true, ..ListContainersOptions::default() };
     // All at once; each has a connection of its own.
     let (first, second, third) = (docker.clone(), docker.clone(), docker.clone());
@@ -70,33 +68,6 @@ async fn talk(
     Ok(())
 }
 
-/// Connects, with a version of the API that both speak.
-async fn connect(path: &str, deadline: Instant) -> Result<(Docker, Option<String>), EngineState> {
-    let mut version = FIRST;
-    for attempt in 0.. {
-        let docker = Docker::connect_with_unix(path, 120, &version).map_err(|e| state_of(&e))?;
-        let told = timeout_at(deadline, docker.version()).await.map_err(|_| EngineState::Hung)?;
-        match told {
-            Ok(told) => return Ok((docker, told.version)),
-            Err(Error::DockerResponseServerError { status_code: 400, message })
-                if attempt == 0 && wanted(&message).is_some() =>
-            {
-                version = wanted(&message).unwrap_or(FIRST);
-            }
-            Err(error) => return Err(state_of(&error)),
-        }
-    }
-    Err(EngineState::Hung)
-}
-
-/// The version in "client version 1.44 is too new. Maximum supported API version is 1.41".
-fn wanted(message: &str) -> Option<ClientVersion> {
-    let (_, rest) = message.split_once("supported API version is ")?;
-    let number = rest.split(|c: char| c != '.' && !c.is_ascii_digit()).next()?;
-    let (major, minor) = number.trim_end_matches('.').split_once('.')?;
-    Some(ClientVersion { major_version: major.parse().ok()?, minor_version: minor.parse().ok()? })
-}
-
 /// A list tells the ports of running containers alone; those of stopped ones are asked for.
 async fn published_by_stopped(
     docker: &Docker,
@@ -107,11 +78,11 @@ async fn published_by_stopped(
 ) {
     let mut unknown = 0;
     for summary in containers {
-        if summary.state == Some(ContainerSummaryStateEnum::RUNNING) {
-            continue;
-        }
         let Some(id) = summary.id.as_deref() else { continue };
         let Some(container) = answer.containers.iter_mut().find(|c| c.id == id) else { continue };
+        if container.state == ContainerState::Running {
+            continue;
+        }
         match within(deadline, docker.inspect_container(id, None::<InspectContainerOptions>)).await
         {
             Ok(details) => container.published = convert::configured_ports(&details),
@@ -165,26 +136,4 @@ fn state_of(error: &Error) -> EngineState {
         Error::SocketNotFoundError(_) => return EngineState::Absent,
         _ => "its answer is no HTTP, or was cut off".to_owned(),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_version_that_an_engine_wants_is_read() {
-        let wanted = |text: &str| wanted(text).map(|v| (v.major_version, v.minor_version));
-        assert_eq!(
-            wanted("client version 1.44 is too new. Maximum supported API version is 1.41"),
-            Some((1, 41))
-        );
-        assert_eq!(
-            wanted(
-                "client version 1.44 is too old. Minimum supported API version is 1.52, please \
-                 upgrade your client to a newer version"
-            ),
-            Some((1, 52))
-        );
-        assert_eq!(wanted("no such version"), None);
-    }
 }
