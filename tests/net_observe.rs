@@ -42,13 +42,13 @@ fn look_as(namespace: &Namespace, process: u32) -> Snapshot {
 fn line(socket: &Socket) -> String {
     let mut line = format!("{} {}", socket.protocol, socket.local);
     if let Some(remote) = socket.remote {
-        line += &format!(" - {remote}");
+        line = format!("{line} - {remote}");
     }
     if socket.v6only {
         line += " v6only";
     }
     if let Some(device) = &socket.device {
-        line += &format!(" on {device}");
+        line = format!("{line} on {device}");
     }
     line
 }
