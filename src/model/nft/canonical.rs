@@ -10,11 +10,37 @@ impl Rule {
     ///
     /// - A comparison with a prefix of whole bytes compares these bytes only; older and newer
     ///   versions mask instead.
+    /// - A lower and an upper bound are a range; nft has one expression for the inverted range
+    ///   only.
     /// - Adjacent header fields that nft merged into one load are apart again.
     #[must_use]
     pub fn canonical(&self) -> Self {
-        let statements = self.statements.iter().cloned().flat_map(split).map(statement).collect();
-        Self { statements, ..self.clone() }
+        let mut statements: Vec<Statement> = Vec::with_capacity(self.statements.len());
+        for next in self.statements.iter().cloned().flat_map(split).map(statement) {
+            match statements.last().and_then(|last| range(last, &next)) {
+                Some(range) => {
+                    statements.pop();
+                    statements.push(range);
+                }
+                None => statements.push(next),
+            }
+        }
+        Self { handle: self.handle, statements, comment: self.comment.clone() }
+    }
+}
+
+/// `x >= from` and `x <= to`, one behind the other.
+fn range(first: &Statement, second: &Statement) -> Option<Statement> {
+    let Statement::Compare { left, op: CompareOp::Ge, right: from } = first else { return None };
+    let Statement::Compare { left: same, op: CompareOp::Le, right: to } = second else {
+        return None;
+    };
+    match left.as_slice() {
+        [operand] if left == same && from.len() == to.len() => {
+            let (from, to) = (from.clone(), to.clone());
+            Some(Statement::Range { left: operand.clone(), invert: false, from, to })
+        }
+        _ => None,
     }
 }
 

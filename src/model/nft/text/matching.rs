@@ -2,7 +2,7 @@
 
 use super::selector::{self, Named};
 use super::{Context, Written, set, value};
-use crate::model::nft::{CompareOp, KeyType, Operand, Statement, Transform};
+use crate::model::nft::{Bytes, CompareOp, KeyType, Operand, Statement, Transform};
 
 /// The text of a comparison or lookup; `None` for any other statement.
 pub(super) fn matching(statement: &Statement, context: &Context) -> Option<Written> {
@@ -13,8 +13,13 @@ pub(super) fn matching(statement: &Statement, context: &Context) -> Option<Writt
         }),
         Statement::Range { left, invert, from, to } => {
             let named = selector::operand(left, context);
-            let write = |bytes| value::value(named.kind, named.host_order, bytes);
-            let (from, to) = (write(from.as_slice()), write(to.as_slice()));
+            let write = |bytes: &[u8]| value::value(named.kind, named.host_order, bytes);
+            // One byte that nft names (`icmp type`): a range of names is none that it reads.
+            let number = |bytes: &Bytes| match bytes.as_slice() {
+                [byte] => byte.to_string(),
+                bytes => write(bytes),
+            };
+            let (from, to) = (number(from), number(to));
             let not = if *invert { "!= " } else { "" };
             let text = format!("{} {not}{from}-{to}", named.text);
             Some(Written { text, loadable: named.loadable })

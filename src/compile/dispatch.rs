@@ -1,0 +1,143 @@
+//! From a dialled port to the chain of its class: verdict maps, one a protocol.
+
+use super::class;
+use super::classes::{Classes, Speaking, divide};
+use super::draft::{Draft, verdict_map};
+use super::sources::{World, terms};
+use crate::model::Protocol;
+use crate::model::nft::{
+    Chain, Element, KeyType, Rule as NftRule, SetFlags, Statement, Verdict, build,
+};
+use crate::policy::{Inbound, Rule};
+
+/// The maps and chains of one world.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Dispatch {
+    /// The protocols that have a map, with its name.
+    ports: Vec<(Protocol, String)>,
+    /// The protocols that have a chain as a whole, with its name.
+    pub protocols: Vec<(Protocol, String)>,
+    /// Where everything else goes; `None` where it passes.
+    pub tail: Option<String>,
+}
+
+/// Makes the maps and chains of a world. `prefix` begins all their names, `default` is the chain
+/// for what no rule decides (`None`: it passes).
+pub(super) fn dispatch(
+    draft: &mut Draft<'_>,
+    world: World<'_>,
+    prefix: &str,
+    default: Option<&str>,
+) -> Dispatch {
+    let policy = draft.policy;
+    let speaks = |rule: &&Rule| !terms(policy, rule, world).is_empty();
+    let deny: Vec<&Rule> = policy.deny.iter().filter(speaks).collect();
+    let allow: Vec<&Rule> =
+        policy.allow.iter().filter(speaks).filter(|rule| world.opened_by(rule)).collect();
+    let rules: Vec<&Rule> = deny.iter().chain(&allow).copied().collect();
+    let classes = divide(&rules, prefix);
+
+    let mut add = |speaking: &Speaking, name: &str| {
+        let of = |range: std::ops::Range<usize>| -> Vec<&Rule> {
+            speaking.iter().filter(|index| range.contains(index)).map(|i| rules[*i]).collect()
+        };
+        let (denying, allowing) = (of(0..deny.len()), of(deny.len()..rules.len()));
+        let chain = class::chain(draft, name, &denying, &allowing, world, default);
+        draft.add_chain(chain);
+    };
+    for (speaking, name) in &classes.names {
+        add(speaking, name);
+    }
+    let tail = if classes.rest.is_empty() {
+        default.map(str::to_owned)
+    } else {
+        let name = format!("{prefix}rest");
+        add(&classes.rest, &name);
+        Some(name)
+    };
+    let ports = classes
+        .segments
+        .keys()
+        .map(|protocol| (*protocol, port_map(draft, &classes, *protocol, prefix)))
+        .collect();
+    let protocols = classes
+        .protocols
+        .iter()
+        .map(|(protocol, speaking)| (*protocol, classes.names[speaking].clone()))
+        .collect();
+    Dispatch { ports, protocols, tail }
+}
+
+fn port_map(draft: &mut Draft<'_>, classes: &Classes, protocol: Protocol, prefix: &str) -> String {
+    let name = format!("{prefix}{protocol}_ports");
+    let elements = classes.segments[&protocol].iter().map(|(range, speaking)| {
+        let verdict = Verdict::Goto(classes.names[speaking].clone());
+        Element::verdict(build::key_port_range(*range), verdict)
+    });
+    let mut elements: Vec<Element> = elements.collect();
+    elements.sort_by(|a, b| a.key.cmp(&b.key));
+    // Always of intervals, so that a first range among single ports does not change its kind.
+    let flags = SetFlags { interval: true, ..SetFlags::default() };
+    draft.add_set(verdict_map(&name, KeyType::InetService, flags, elements));
+    name
+}
+
+/// Which port of the packet is looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Port {
+    /// The one in the packet.
+    Packet,
+    /// The one that the client dialled, before anything translated it.
+    Dialled,
+}
+
+impl Dispatch {
+    /// The rule that looks a protocol's port up, where the policy names any of its ports.
+    pub fn lookup(&self, protocol: Protocol, port: Port) -> Option<NftRule> {
+        let (_, map) = self.ports.iter().find(|(own, _)| *own == protocol)?;
+        let key = match port {
+            Port::Packet => build::dport(),
+            Port::Dialled => build::ct_original_proto_dst(),
+        };
+        let statements = vec![build::l4proto(protocol), build::vmap(vec![key], map)];
+        Some(NftRule::new(statements, None))
+    }
+
+    /// The rule for what is not looked up, or found nowhere.
+    pub fn tail_rule(&self) -> Option<NftRule> {
+        self.tail.as_ref().map(|tail| NftRule::new(vec![build::goto(tail)], None))
+    }
+
+    /// Rules that look everything up: each protocol's port, the protocols without, the rest.
+    pub fn rules(&self, port: Port) -> Vec<NftRule> {
+        let mut rules: Vec<NftRule> = Protocol::WITH_PORTS
+            .into_iter()
+            .filter_map(|protocol| self.lookup(protocol, port))
+            .collect();
+        for (protocol, chain) in &self.protocols {
+            let statements: Vec<Statement> = vec![build::l4proto(*protocol), build::goto(chain)];
+            rules.push(NftRule::new(statements, None));
+        }
+        rules.extend(self.tail_rule());
+        rules
+    }
+
+    /// The chain of a protocol as a whole, else of the rest.
+    pub fn of_protocol(&self, protocol: Protocol) -> Option<&str> {
+        let own = self.protocols.iter().find(|(own, _)| *own == protocol);
+        own.map(|(_, chain)| chain.as_str()).or(self.tail.as_deref())
+    }
+}
+
+/// The chain with the rules that look everything up.
+pub(super) fn dialled_chain(name: &str, dispatch: &Dispatch, port: Port) -> Chain {
+    Chain { rules: dispatch.rules(port), ..Chain::new(name) }
+}
+
+/// The name of the chain for what no rule decides; `None` where it passes.
+pub(super) fn default_chain(draft: &Draft<'_>) -> Option<&'static str> {
+    match draft.policy.default.inbound {
+        Inbound::Drop | Inbound::Reject => Some("default"),
+        Inbound::Accept => None,
+    }
+}
