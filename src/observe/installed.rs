@@ -34,6 +34,18 @@ pub fn read(root: &Path, warnings: &mut Vec<Warning>) -> Option<Installed> {
     }
 }
 
+/// The folders of generations, below `FWCTL_ROOT`, each named by its number.
+pub const GENERATIONS: &str = "var/lib/fwctl/generations";
+
+/// The numbers of the generations that are kept below this folder, ascending.
+pub fn generations(folder: &Path) -> Vec<u32> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut numbers: Vec<u32> =
+        entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -33,8 +33,9 @@ mod sysctls;
 
 pub use endpoints::endpoints;
 pub use engines::EngineSocket;
-pub use installed::CONFIRMED;
+pub use installed::{CONFIRMED, GENERATIONS, generations};
 pub use json::SnapshotError;
+pub use links::{Network, read as network};
 pub use snapshot::{
     Address, ConntrackPresence, Container, ContainerNetwork, ContainerState, Engine, EngineKind,
     EngineState, FORMAT, Host, Installed, Link, LinkKind, PublishedPort, Route, Snapshot, Socket,
@@ -195,6 +196,10 @@ pub fn observe_with(
             engines,
             ssh,
             installed,
+            last_generation: generations(&options.root.join(GENERATIONS))
+                .last()
+                .copied()
+                .unwrap_or(0),
             warnings,
         }
     })

@@ -40,6 +40,9 @@ pub struct Snapshot {
     /// What fwctl itself has put there.
     #[serde(default)]
     pub installed: Option<Installed>,
+    /// The highest number that a generation on this host has had; 0 before the first.
+    #[serde(default)]
+    pub last_generation: u32,
     /// What could not be read.
     #[serde(default)]
     pub warnings: Vec<Warning>,

@@ -3,6 +3,16 @@
 //! In: a policy, a snapshot and the table compiled from both. Out: a value that can be shown,
 //! saved, reviewed elsewhere, and handed to [`crate::guard`]. Pure.
 
+mod build;
+pub mod diff;
+mod exposure;
+pub mod marker;
+mod status;
+pub mod transaction;
+
+pub use build::plan;
+pub use status::{Counted, STATUS_FORMAT, State, Status, status};
+
 use crate::model::nft::{Chain, Element, Rule, Set, Table};
 use crate::model::{Endpoint, IpFamily, ZoneRef};
 use crate::policy::Origin;
@@ -181,6 +191,8 @@ pub enum Verdict {
     Partial,
     /// From nowhere in the zone.
     Closed,
+    /// A table of ours filters, and it is not known by which policy.
+    Unknown,
 }
 
 /// What in the policy decides.
@@ -197,6 +209,8 @@ pub enum DecidedBy {
     Loopback,
     /// A container's own address, which nothing routed from outside reaches.
     ContainerNetwork,
+    /// Between containers, which is left to their engine.
+    Engine,
 }
 
 /// Whether an `[[expect]]` holds.

@@ -60,6 +60,14 @@ pub struct Policy {
     pub sources: Vec<SourceFile>,
 }
 
+impl Policy {
+    /// Whether some rule opens a container network by its name.
+    pub fn names_container_networks(&self) -> bool {
+        let mut destinations = self.allow.iter().chain(&self.deny).flat_map(|rule| &rule.to);
+        destinations.any(|destination| matches!(destination, Destination::ContainerNetwork(_)))
+    }
+}
+
 /// A file of the policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceFile {

@@ -62,7 +62,8 @@ impl Change {
             Verdict::Closed => 0,
             Verdict::Partial => 1,
             Verdict::Limited => 2,
-            Verdict::Open | Verdict::Unfiltered => 3,
+            // What is not known may be open: nothing is said to open that was so before.
+            Verdict::Open | Verdict::Unfiltered | Verdict::Unknown => 3,
         };
         match (openness(before), openness(after)) {
             (0, 0) => None,

@@ -9,4 +9,5 @@ pub mod exposure;
 pub mod layout;
 pub mod phrase;
 pub mod plan;
+pub mod status;
 pub mod style;

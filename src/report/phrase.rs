@@ -42,6 +42,7 @@ pub fn verdict(verdict: Verdict) -> &'static str {
         Verdict::Limited => "limited",
         Verdict::Partial => "partial",
         Verdict::Closed => "closed",
+        Verdict::Unknown => "unknown",
     }
 }
 
@@ -122,6 +123,7 @@ pub fn because(decided_by: DecidedBy, origins: &[Origin]) -> String {
         DecidedBy::Deny => "deny",
         DecidedBy::Default => "default",
         DecidedBy::Loopback => "bound to loopback",
+        DecidedBy::Engine => "between containers: left to their engine",
         DecidedBy::ContainerNetwork => "container networks are closed",
     };
     let mut text = word.to_owned();

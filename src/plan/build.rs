@@ -1,0 +1,160 @@
+//! Puts a plan together.
+
+use super::{
+    ExpectationResult, FORMAT, Marker, Notice, Outcome, Plan, diff::diff, exposure, exposure::Now,
+    marker,
+};
+use crate::compile::{self, Carried, CompileError, Environment, TABLE, compile};
+use crate::model::nft::{Family, Table};
+use crate::observe::{EngineState, LinkKind, Snapshot};
+use crate::policy::Policy;
+
+/// What apply would change on the host of this snapshot.
+pub fn plan(policy: &Policy, snapshot: &Snapshot) -> Result<Plan, Vec<CompileError>> {
+    let environment = Environment::of(snapshot);
+    let live_table = snapshot.ruleset.table(Family::Inet, TABLE);
+    let live = live_table.and_then(marker::read);
+    let (mut table, marker) = desired(policy, snapshot, &environment, live.as_ref())?;
+    let mut edits = diff(live_table, &table);
+    if !edits.is_empty() && environment.carried == Carried::None {
+        // Where all that is left to do is to clear away what carried connections over, and has
+        // run out, the table is as it should be; that goes with the next real change.
+        let kept = Environment { carried: Carried::Live, ..environment.clone() };
+        let (table_with, _) = desired(policy, snapshot, &kept, live.as_ref())?;
+        if live_table.is_some() && diff(live_table, &table_with).is_empty() {
+            (table, edits) = (table_with, Vec::new());
+        }
+    }
+    let outcome = match (live_table, edits.is_empty()) {
+        (None, _) => Outcome::Create,
+        (Some(_), false) => Outcome::Update,
+        (Some(_), true) => Outcome::Unchanged,
+    };
+    let now = match (live_table, &live, &snapshot.installed) {
+        (None, _, _) => Now::Unfiltered,
+        (Some(_), Some(live), Some(installed)) if live.digest == installed.digest => {
+            Now::Policy(&installed.policy)
+        }
+        (Some(_), _, _) => Now::Unknown,
+    };
+    Ok(Plan {
+        format: FORMAT.to_owned(),
+        taken_at: snapshot.taken_at,
+        host: snapshot.host.name.clone(),
+        outcome,
+        drift: drift(snapshot, &environment, live_table, live.as_ref()),
+        exposure: exposure::exposure(policy, &now, snapshot, &environment),
+        expectations: expectations(policy),
+        notices: notices(snapshot, &environment),
+        live,
+        desired: marker,
+        table,
+        edits,
+    })
+}
+
+/// The table with its marker. It keeps its number where its content is what is in force already.
+fn desired(
+    policy: &Policy,
+    snapshot: &Snapshot,
+    environment: &Environment,
+    live: Option<&Marker>,
+) -> Result<(Table, Marker), Vec<CompileError>> {
+    let mut table = compile(policy, environment)?;
+    let digest = compile::digest(&table);
+    let installed = snapshot.installed.as_ref();
+    let generation = match (live, installed) {
+        (Some(live), _) if live.digest == digest => live.generation,
+        // Someone took the table or its marker away.
+        (None, Some(installed)) if installed.digest == digest => installed.generation,
+        _ => {
+            let known = [
+                snapshot.last_generation,
+                installed.map_or(0, |installed| installed.generation),
+                live.map_or(0, |live| live.generation),
+            ];
+            known.into_iter().max().unwrap_or(0) + 1
+        }
+    };
+    let marker = Marker { generation, digest };
+    table.chains.push(marker::chain(&marker));
+    Ok((table, marker))
+}
+
+/// What was changed by hand since fwctl applied the generation in force. Known only where that
+/// generation can be compiled again as it was.
+pub(super) fn drift(
+    snapshot: &Snapshot,
+    environment: &Environment,
+    live_table: Option<&Table>,
+    live: Option<&Marker>,
+) -> Vec<super::Edit> {
+    let (Some(live_table), Some(installed)) = (live_table, &snapshot.installed) else {
+        return Vec::new();
+    };
+    let Ok((table, marker)) = desired(&installed.policy, snapshot, environment, live) else {
+        return Vec::new();
+    };
+    if marker.digest != installed.digest {
+        return Vec::new();
+    }
+    diff(Some(live_table), &table)
+}
+
+fn expectations(policy: &Policy) -> Vec<ExpectationResult> {
+    let failures = crate::policy::check_expectations(policy);
+    policy
+        .expect
+        .iter()
+        .map(|expectation| ExpectationResult {
+            origin: expectation.origin.clone(),
+            says: expectation.words.join(", "),
+            failures: failures
+                .iter()
+                .filter(|failure| failure.origin == expectation.origin)
+                .map(ToString::to_string)
+                .collect(),
+        })
+        .collect()
+}
+
+fn notices(snapshot: &Snapshot, environment: &Environment) -> Vec<Notice> {
+    let mut notices = Vec::new();
+    let mut add = |id: &str, message: String| {
+        notices.push(Notice { id: id.to_owned(), message });
+    };
+    for engine in &snapshot.engines {
+        if !matches!(engine.state, EngineState::Answered | EngineState::Absent) {
+            add(
+                "engine-not-read",
+                format!(
+                    "{} could not be asked, so its containers are missing below; the rules hold \
+                     for them all the same",
+                    engine.socket
+                ),
+            );
+        }
+    }
+    for link in &snapshot.links {
+        if matches!(link.kind, LinkKind::Macvlan | LinkKind::Ipvlan) {
+            add(
+                "macvlan",
+                format!(
+                    "{}: what is reached through a macvlan or ipvlan passes no rule of the host",
+                    link.name
+                ),
+            );
+        }
+    }
+    if let Carried::Connections(connections) = &environment.carried {
+        add(
+            "carried-connections",
+            format!(
+                "{} open connections were not tracked before and are carried over by their exact \
+                 addresses and ports",
+                connections.len()
+            ),
+        );
+    }
+    notices
+}

@@ -1,0 +1,87 @@
+//! A [`Status`] → text and JSON.
+
+use super::layout::{self, Cell, Table};
+use super::plan::View;
+use super::{phrase, style};
+use crate::plan::{State, Status};
+use std::fmt::Write as _;
+
+/// How many counters are shown unless all are wanted.
+const MOST_COUNTERS: usize = 8;
+
+/// For programs.
+pub fn json(status: &Status) -> String {
+    let mut text = serde_json::to_string_pretty(status).expect("it has only string keys");
+    text.push('\n');
+    text
+}
+
+/// For people.
+pub fn text(status: &Status, view: View) -> String {
+    let mut out = String::new();
+    let host = &status.host;
+    match &status.state {
+        State::Off => {
+            let title = format!("{host}: fwctl is not in force");
+            let _ = writeln!(out, "{}\n", layout::styled(style::WARNING, &title));
+            out.push_str("  Whatever else is on the host decides what is reachable.\n");
+            out.push_str("  `fwctl plan` shows what the policy would change.\n");
+            return out;
+        }
+        State::Foreign => {
+            let title = format!("{host}: there is a table inet fwctl that fwctl did not make");
+            let _ = writeln!(out, "{}\n", layout::styled(style::ERROR, &title));
+            out.push_str("  Its marker is missing or broken, so its generation is not known.\n");
+            out.push_str("  `fwctl apply` makes the table what the policy says.\n");
+            return out;
+        }
+        State::InForce { marker, since, policy } => {
+            let title = format!("{host}: generation {} is in force", marker.generation);
+            let _ = writeln!(out, "{}\n", layout::styled(style::STRONG, &title));
+            let mut line = |label: &str, value: &str| {
+                let _ = writeln!(out, "  {label:<9}{}", layout::clean(value));
+            };
+            match since {
+                Some(since) => line("since", &since.strftime("%Y-%m-%d %H:%M UTC").to_string()),
+                None => line("since", "not recorded on this host"),
+            }
+            if !policy.is_empty() {
+                line("policy", &policy.join(", "));
+            }
+            line("digest", marker.digest.get(..16).unwrap_or(&marker.digest));
+            if status.drift.is_empty() {
+                line("drift", "none: the table is as it was applied");
+            }
+        }
+    }
+    if !status.drift.is_empty() {
+        let count = phrase::count(status.drift.len(), "difference");
+        let title = format!("  drift    {count}: someone changed the table by hand");
+        let _ = writeln!(out, "{}", layout::styled(style::WARNING, &title));
+        out.push_str("           `fwctl plan` shows them, `fwctl apply` mends them.\n");
+    }
+    let shown: Vec<_> =
+        status.counters.iter().filter(|counted| view.verbose || counted.packets > 0).collect();
+    if shown.is_empty() {
+        return out;
+    }
+    let _ = writeln!(out, "\n{}", layout::styled(style::STRONG, "New connections counted"));
+    let most = if view.verbose { usize::MAX } else { MOST_COUNTERS };
+    let mut table = Table::default();
+    for counted in shown.iter().take(most) {
+        let packets = usize::try_from(counted.packets).unwrap_or(usize::MAX);
+        let (word, colour) =
+            if counted.denied { ("denied", style::REMOVED) } else { ("passed", style::ADDED) };
+        table.row(vec![
+            Cell::new(word, colour),
+            Cell::new(format!("{:>12}", phrase::thousands(packets)), anstyle::Style::new()),
+            Cell::new(counted.comment.clone(), anstyle::Style::new()),
+        ]);
+    }
+    out.push_str(&table.render(2));
+    if shown.len() > most {
+        let more = phrase::count(shown.len() - most, "more counter");
+        let _ = writeln!(out, "  … {more}: `fwctl status -v`");
+    }
+    out
+}
