@@ -1,1 +1,198 @@
-//! apply
+//! `GuardedPlan` → rules in force: the only writer.
+//!
+//! In: a plan that [`crate::guard`] let through, and the lock. Out: the kernel runs exactly the
+//! table that was planned, or what it ran before, and the error says which. One transaction makes
+//! the change; what is read back afterwards decides whether it was made.
+
+mod kernel;
+mod nft;
+mod seen;
+mod state;
+
+pub use kernel::{Kernel, Live};
+pub use nft::{Nft, NftError};
+pub use seen::Seen;
+pub use state::{Lock, State, StateError};
+
+use crate::compile::TABLE;
+use crate::guard::GuardedPlan;
+use crate::model::nft::{Family, Table, text};
+use crate::observe::{Installed, Snapshot};
+use crate::plan::{Edit, Outcome, Plan, diff, marker, transaction};
+use crate::policy::Policy;
+
+/// What apply did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Applied {
+    /// There was nothing to change; nothing was sent.
+    Unchanged,
+    /// This generation is in force.
+    InForce {
+        /// Its number.
+        generation: u32,
+        /// The kernel's generation id of the ruleset that was read back; `None` where somebody
+        /// else changed something meanwhile.
+        ruleset: Option<u32>,
+    },
+}
+
+/// Why apply failed, and what the host runs now.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The disk refused before anything was changed.
+    #[error("the generation could not be kept on disk, so nothing was changed")]
+    Disk(#[source] StateError),
+    /// nft or the kernel refused the transaction.
+    #[error("the transaction was not made: the rules in force are those from before")]
+    Refused(#[source] NftError),
+    /// The kernel could not be read.
+    #[error("the rules in force could not be read: {state}")]
+    Read {
+        /// What the host runs now, as far as it is known.
+        state: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The kernel does not run what was planned; the change was taken back.
+    #[error(
+        "the kernel did not take the change as it was planned ({difference}); it was taken back, \
+         and the rules from before are in force"
+    )]
+    TakenBack {
+        /// The first difference.
+        difference: String,
+    },
+    /// The kernel does not run what was planned, and the change could not be taken back.
+    #[error(
+        "the kernel did not take the change as it was planned ({difference}), and it could not be \
+         taken back: look at `nft list table inet fwctl`"
+    )]
+    NotTakenBack {
+        /// The first difference.
+        difference: String,
+        /// Why not.
+        source: NftError,
+    },
+    /// The rules are in force, but the disk does not know it yet.
+    #[error(
+        "generation {generation} is in force, but the disk could not be told; the next fwctl \
+         command mends that"
+    )]
+    Unrecorded {
+        /// The generation.
+        generation: u32,
+        /// Why.
+        source: StateError,
+    },
+}
+
+/// Makes the planned change.
+pub fn apply(
+    _lock: &Lock,
+    guarded: GuardedPlan,
+    policy: &Policy,
+    state: &State,
+    kernel: &dyn Kernel,
+) -> Result<Applied, ApplyError> {
+    let plan = guarded.into_plan();
+    let installed = Installed {
+        generation: plan.desired.generation,
+        digest: plan.desired.digest.clone(),
+        applied_at: kernel.now(),
+        policy: policy.clone(),
+    };
+    if plan.outcome == Outcome::Unchanged {
+        return Ok(Applied::Unchanged);
+    }
+    let before = read(kernel, "nothing was changed")?;
+    // If we die here, nothing has changed: a generation that no kernel marker names is not used.
+    state.write_generation(&installed, &text::table(&plan.table)).map_err(ApplyError::Disk)?;
+    // If we die while nft runs, it commits the batch whole or not at all.
+    kernel.run(&transaction::text(&plan.edits, &plan.table)).map_err(ApplyError::Refused)?;
+    // If we die here, the kernel runs the new table and names its generation; the next command
+    // believes the kernel and corrects the disk.
+    let id = kernel.generation().ok();
+    verify(&plan, before.as_ref(), kernel)?;
+    let ruleset = id.filter(|id| kernel.generation().ok() == Some(*id));
+    let generation = installed.generation;
+    state.confirm(&installed).map_err(|source| ApplyError::Unrecorded { generation, source })?;
+    Ok(Applied::InForce { generation, ruleset })
+}
+
+/// Corrects the record where the kernel runs a generation that the disk does not name: fwctl died
+/// between the kernel's commit and the record, and the kernel is believed.
+pub fn believe_the_kernel(snapshot: &mut Snapshot, state: &State) -> Result<(), StateError> {
+    let table = snapshot.ruleset.table(Family::Inet, TABLE);
+    let Some(live) = table.and_then(marker::read) else { return Ok(()) };
+    if snapshot.installed.as_ref().is_some_and(|installed| installed.digest == live.digest) {
+        return Ok(());
+    }
+    let kept = state.read_generation(live.generation);
+    let Some(kept) = kept.filter(|kept| kept.digest == live.digest) else { return Ok(()) };
+    // If we die here, the next command does the same again.
+    state.confirm(&kept)?;
+    snapshot.installed = Some(kept);
+    Ok(())
+}
+
+/// Takes our table out. Neighbours' tables are not touched.
+pub fn off(_lock: &Lock, state: &State, kernel: &dyn Kernel) -> Result<bool, ApplyError> {
+    let was_there = read(kernel, "nothing was changed")?.is_some();
+    if was_there {
+        // If we die here or right behind, the table is gone whole or there whole; the disk may
+        // still name a generation, which the next command finds out of force.
+        kernel.run(&format!("delete table inet {TABLE}\n")).map_err(ApplyError::Refused)?;
+    }
+    state.unconfirm().map_err(|source| ApplyError::Unrecorded { generation: 0, source })?;
+    Ok(was_there)
+}
+
+/// Compares what the kernel runs with what was planned, and takes the change back otherwise.
+fn verify(plan: &Plan, before: Option<&Table>, kernel: &dyn Kernel) -> Result<(), ApplyError> {
+    let after = read(kernel, "the change was made, but what came of it is not known")?;
+    let difference = match &after {
+        Some(after) => diff::diff(Some(after), &plan.table).first().map(describe),
+        None => Some("there is no table of ours".to_owned()),
+    };
+    let Some(difference) = difference else { return Ok(()) };
+    let undo = match (before, &after) {
+        (None, Some(_)) => format!("delete table inet {TABLE}\n"),
+        (None, None) => return Err(ApplyError::TakenBack { difference }),
+        (Some(before), after) => transaction::text(&diff::diff(after.as_ref(), before), before),
+    };
+    match kernel.run(&undo) {
+        Ok(()) => Err(ApplyError::TakenBack { difference }),
+        Err(source) => Err(ApplyError::NotTakenBack { difference, source }),
+    }
+}
+
+fn read(kernel: &dyn Kernel, state: &'static str) -> Result<Option<Table>, ApplyError> {
+    kernel.read_table().map_err(|source| ApplyError::Read { state, source })
+}
+
+/// A difference in words, for an error.
+fn describe(edit: &Edit) -> String {
+    match edit {
+        Edit::AddTable => "the table is missing".to_owned(),
+        Edit::Rebuild { objects } => format!("{} is something else", objects.join(", ")),
+        Edit::AddSet { set } => format!("set {} is missing", set.name),
+        Edit::AddChain { chain } => format!("chain {} is missing", chain.name),
+        Edit::AddRule { chain, rule, .. } => format!(
+            "chain {chain} lacks a rule ({})",
+            rule.comment.as_deref().unwrap_or("without a comment")
+        ),
+        Edit::DeleteRule { chain, rule } => format!(
+            "chain {chain} has a rule too many ({})",
+            rule.comment.as_deref().unwrap_or("without a comment")
+        ),
+        Edit::AddElements { set, elements } => {
+            format!("{} elements of {set} are missing", elements.len())
+        }
+        Edit::DeleteElements { set, elements } => {
+            format!("{set} has {} elements too many", elements.len())
+        }
+        Edit::DeleteChain { chain } => format!("chain {} is too many", chain.name),
+        Edit::DeleteSet { set } => format!("set {} is too many", set.name),
+    }
+}

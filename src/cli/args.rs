@@ -30,6 +30,14 @@ pub struct Cli {
 pub enum Command {
     /// Say whether a policy file can be used, and all that is wrong with it; needs no host
     Check(super::check::Check),
+    /// Show what apply would change: who reaches what, and the rules; changes nothing
+    Plan(super::plan::Plan),
+    /// Make this host as the policy says, in one transaction
+    Apply(super::apply::Apply),
+    /// Say which generation is in force, and whether someone changed it by hand
+    Status(super::status::Status),
+    /// Take fwctl's table out; the rules of others stay
+    Off(super::off::Off),
     /// Print this host's state as JSON, for --snapshot FILE on any other machine
     Snapshot,
 }

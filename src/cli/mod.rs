@@ -6,14 +6,18 @@
 //! the host is now and what to do next; the exit code is one of [`exit::Exit`]; the environment is
 //! read here and nowhere else.
 
+pub mod apply;
 pub mod args;
 pub mod check;
 pub mod exit;
 pub mod failure;
 pub mod inputs;
+pub mod off;
 pub mod output;
 pub mod paths;
+pub mod plan;
 pub mod snapshot;
+pub mod status;
 
 pub use args::{Cli, Command, command};
 pub use exit::Exit;
@@ -50,6 +54,10 @@ fn usage(error: &clap::Error) -> ExitCode {
 fn run(cli: &Cli, paths: &Paths, output: &Output) -> Result<Exit, failure::Failure> {
     match &cli.command {
         Command::Check(check) => check::run(check, &cli.global, paths, output),
+        Command::Plan(plan) => plan::run(plan, &cli.global, paths, output),
+        Command::Apply(apply) => apply::run(apply, &cli.global, paths, output),
+        Command::Status(status) => status::run(status, paths, output),
+        Command::Off(off) => off::run(off, paths, output),
         Command::Snapshot => snapshot::run(paths),
     }
 }

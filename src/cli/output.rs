@@ -37,6 +37,11 @@ impl Output {
         Self { quiet, verbose, width }
     }
 
+    /// How much a report shows, and how wide.
+    pub fn view(&self) -> crate::report::plan::View {
+        crate::report::plan::View { width: self.width, verbose: self.verbose }
+    }
+
     /// Writes a result that only says that all is well, unless told to be quiet.
     pub fn result(&self, text: &str) -> Result<(), Failure> {
         if self.quiet { Ok(()) } else { data(text) }

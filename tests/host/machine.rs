@@ -1,6 +1,5 @@
 //! Boots a host, runs commands in it, reboots it, cuts its power.
 
-use super::cgroup;
 use crate::net::{Lab, Namespace};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,7 +24,6 @@ pub struct Host {
     pub lab: Lab,
     setup: Setup,
     directory: PathBuf,
-    groups: Vec<PathBuf>,
     /// The supervising `systemd-nspawn`; `None` while the power is off.
     supervisor: Option<Child>,
     init: u32,
@@ -57,10 +55,7 @@ impl Host {
         for part in ["upper", "work", "root", "docker"] {
             fs::create_dir_all(directory.join(part)).unwrap();
         }
-        let groups = cgroup::make(&format!("fwctl-test-{owner}-{count}"));
-        let listed: Vec<String> = groups.iter().map(|group| group.display().to_string()).collect();
-        fs::write(directory.join("cgroups"), listed.join("\n")).unwrap();
-        let mut host = Self { lab, setup, directory, groups, supervisor: None, init: 0 };
+        let mut host = Self { lab, setup, directory, supervisor: None, init: 0 };
         if setup == Setup::WithoutDocker {
             let units = host.directory.join("upper/etc/systemd/system");
             fs::create_dir_all(&units).unwrap();
@@ -114,9 +109,9 @@ impl Host {
         let mut command = Command::new("timeout");
         command
             .args(["--kill-after=5", "120", "nsenter", "--target", &self.init.to_string()])
-            .args(["--all", "env", "-i", "HOME=/root", "LC_ALL=C.UTF-8"])
+            .args(["--all", "--wd=/root", "env", "-i", "HOME=/root", "LC_ALL=C.UTF-8"])
             .arg("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-            .args(["sh", "-c", &format!("cd\n{script}")])
+            .args(["sh", "-c", script])
             .stdin(Stdio::null());
         command
     }
@@ -152,7 +147,6 @@ impl Host {
         let script = format!(
             "cd '{}' && mount -t overlay overlay -o 'lowerdir={},upperdir=upper,workdir=work' root \
              || {{ [ -e root/etc ] || cp -a --reflink=auto '{}/.' root && cp -a upper/. root; }} \
-             && while read -r group || [ \"$group\" ]; do echo $$ >\"$group/cgroup.procs\"; done <cgroups \
              && exec systemd-nspawn \"$@\"",
             self.directory.display(),
             tree.display(),
@@ -189,7 +183,7 @@ impl Host {
             match String::from_utf8_lossy(&state.stdout).trim() {
                 "running" => break,
                 "degraded" => {
-                    panic!("the host booted degraded:\n{}", self.sh("systemctl --failed; systemctl status --no-pager --full --state=failed || true"))
+                    panic!("the host booted degraded:\n{}", self.sh("systemctl --failed"))
                 }
                 _ => assert!(Instant::now() < end, "the host does not boot:\n{}", self.console()),
             }
@@ -237,7 +231,6 @@ impl Drop for Host {
             kill(self.init);
             self.wait_off();
         }
-        cgroup::remove(&self.groups);
         let _ = fs::remove_dir_all(&self.directory);
     }
 }
@@ -279,8 +272,6 @@ fn end_leftovers() {
                 std::thread::sleep(Duration::from_millis(50));
             }
         }
-        let groups = fs::read_to_string(entry.path().join("cgroups")).unwrap_or_default();
-        cgroup::remove(&groups.lines().map(PathBuf::from).collect::<Vec<_>>());
         let _ = fs::remove_dir_all(entry.path());
     }
 }

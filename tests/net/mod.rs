@@ -22,15 +22,12 @@
 // Each test file compiles this module anew and uses a part of it.
 #![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::missing_panics_doc)]
 
-mod flood;
-mod generation;
 mod lab;
 mod listen;
 mod namespace;
 mod probe;
 
-pub use flood::{Flood, Flooded};
 pub use lab::*;
 pub use listen::Listener;
-pub use namespace::{Namespace, owner_id, owner_lives};
+pub use namespace::{Namespace, owner_id, owner_lives, run};
 pub use probe::{Answer, PATIENCE, Probe, expect, observe, send_udp, tcp_from, tcp_stream};

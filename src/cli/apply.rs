@@ -1,0 +1,269 @@
+//! `fwctl apply`: makes this host as the policy says.
+
+use super::args::Global;
+use super::inputs::{self, UNTOUCHED};
+use super::{Exit, failure::Failure, output, output::Output, paths::Paths};
+use crate::apply::{self, Applied, ApplyError, Lock, Seen, State, StateError};
+use crate::compile::Environment;
+use crate::guard::{self, GuardedPlan, Refused};
+use crate::observe::{self, Snapshot};
+use crate::plan::{self, Outcome, Plan};
+use crate::policy::Policy;
+use crate::report;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
+
+/// Shows what changes, checks that nobody is locked out, and changes the rules in one transaction.
+#[derive(Debug, clap::Args)]
+pub struct Apply {
+    /// Keep the change at once, without waiting to be confirmed; the guard still stands
+    #[arg(long)]
+    pub no_confirm: bool,
+
+    /// Ask nothing
+    #[arg(long)]
+    pub yes: bool,
+
+    /// Apply although the guard refuses; it says what that risks
+    #[arg(long)]
+    pub override_guard: bool,
+}
+
+/// Applies.
+pub fn run(
+    apply: &Apply,
+    global: &Global,
+    paths: &Paths,
+    output: &Output,
+) -> Result<Exit, Failure> {
+    if !apply.no_confirm {
+        return Err(Failure::new(
+            Exit::Usage,
+            "a change that waits to be confirmed is not there yet in this version",
+        )
+        .state(UNTOUCHED)
+        .hint("`fwctl apply --no-confirm` keeps the change at once; the guard still stands"));
+    }
+    let policy = inputs::policy(global, paths, output.width)?;
+    let state = state(paths);
+    let lock = lock(&state)?;
+    if let Some(generation) = unchanged(&policy, &state) {
+        return report_unchanged(generation, output);
+    }
+    let snapshot = host(paths, &state)?;
+    let plan = planned(&policy, &snapshot)?;
+    if plan.outcome == Outcome::Unchanged {
+        remember(
+            &policy,
+            &snapshot,
+            (plan.desired.generation, snapshot.ruleset.generation),
+            &state,
+        );
+        return report_unchanged(plan.desired.generation, output);
+    }
+    output.note(&report::plan::text(&plan, output.view()));
+    let guarded = match guard::guard(plan, &policy, &snapshot) {
+        Ok(guarded) => guarded,
+        Err(refused) if apply.override_guard => overridden(*refused),
+        Err(refused) => return Err(refusal(&refused)),
+    };
+    if !apply.yes && !agreed("Apply this?")? {
+        return Err(Failure::new(Exit::Failed, "not applied").state(UNTOUCHED));
+    }
+    change(&lock, guarded, &policy, &snapshot, &state, output)
+}
+
+fn change(
+    lock: &Lock,
+    guarded: GuardedPlan,
+    policy: &Policy,
+    snapshot: &Snapshot,
+    state: &State,
+    output: &Output,
+) -> Result<Exit, Failure> {
+    let kernel = kernel()?;
+    match apply::apply(lock, guarded, policy, state, &kernel).map_err(|error| failed(&error))? {
+        Applied::Unchanged => {}
+        Applied::InForce { generation, ruleset } => {
+            if let Some(ruleset) = ruleset {
+                remember(policy, snapshot, (generation, ruleset), state);
+            }
+            output.result(&format!("Generation {generation} is in force.\n"))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Where fwctl keeps what it did.
+pub(super) fn state(paths: &Paths) -> State {
+    State::below(paths.root().unwrap_or(Path::new("/")))
+}
+
+/// Takes the lock, or says who has it.
+pub(super) fn lock(state: &State) -> Result<Lock, Failure> {
+    state.lock().map_err(|error| match &error {
+        StateError::Locked { .. } => Failure::new(Exit::Busy, error.to_string())
+            .state(UNTOUCHED)
+            .hint("wait until it has ended, then try again"),
+        StateError::Io { .. } => {
+            Failure::from_error(Exit::Failed, "the lock cannot be taken", &error)
+                .state(UNTOUCHED)
+                .hint("run fwctl as root")
+        }
+    })
+}
+
+/// What apply needs to change the kernel.
+pub(super) fn kernel() -> Result<apply::Live, Failure> {
+    apply::Live::new().map_err(|error| {
+        Failure::from_error(Exit::Failed, "the rules cannot be changed", &error)
+            .state(UNTOUCHED)
+            .hint("`apt-get install nftables`, then try again")
+    })
+}
+
+/// This host; it is a failure where the rules in force are not known.
+pub(super) fn host(paths: &Paths, state: &State) -> Result<Snapshot, Failure> {
+    let mut snapshot = inputs::live(paths);
+    if let Some(warning) = snapshot.warnings.iter().find(|warning| warning.subject == "nftables") {
+        return Err(Failure::new(
+            Exit::Failed,
+            format!("the rules in force are not known: {}", warning.message),
+        )
+        .state(UNTOUCHED)
+        .hint("run fwctl as root"));
+    }
+    // A death between the kernel's commit and the record on disk leaves the record behind: the
+    // kernel is believed.
+    let mended = apply::believe_the_kernel(&mut snapshot, state);
+    if let Err(error) = mended {
+        output::warning(&format!("the record of the generation in force is old: {error}"));
+    }
+    Ok(snapshot)
+}
+
+/// The plan for a host; what it cannot enforce is a failure.
+pub(super) fn planned(policy: &Policy, snapshot: &Snapshot) -> Result<Plan, Failure> {
+    plan::plan(policy, snapshot).map_err(|errors| {
+        let mut failure =
+            Failure::new(Exit::Failed, "the policy cannot be enforced on this host as it is")
+                .state(UNTOUCHED)
+                .hint("mend the policy, then try again");
+        failure.causes = errors.iter().map(ToString::to_string).collect();
+        failure
+    })
+}
+
+/// The generation in force, where nothing has changed since it was last found to be right: no
+/// transaction of anybody, no file of the policy, no interface that the table names.
+fn unchanged(policy: &Policy, state: &State) -> Option<u32> {
+    let seen = Seen::read(state)?;
+    if policy.names_container_networks() {
+        // Only the engine knows which bridge a network has today.
+        return None;
+    }
+    let network = observe::network().ok()?;
+    let environment = Environment::of_links(&network.links, &network.routes);
+    let ruleset = observe::nft::generation().ok()?;
+    let now = Seen::now(policy, &environment, ruleset, seen.generation).ok()?;
+    seen.still_holds(&now).then_some(seen.generation)
+}
+
+/// Keeps what was seen, for [`unchanged`]. Without it the next look is longer, nothing else.
+fn remember(
+    policy: &Policy,
+    snapshot: &Snapshot,
+    (generation, ruleset): (u32, u32),
+    state: &State,
+) {
+    if policy.names_container_networks() {
+        return;
+    }
+    let environment = Environment::of_links(&snapshot.links, &snapshot.routes);
+    if let Ok(seen) = Seen::now(policy, &environment, ruleset, generation) {
+        let _ = seen.write(state);
+    }
+}
+
+fn report_unchanged(generation: u32, output: &Output) -> Result<Exit, Failure> {
+    output.result(&format!("Nothing to change: generation {generation} is in force.\n"))?;
+    Ok(Exit::Done)
+}
+
+/// Says aloud what is risked.
+fn overridden(refused: Refused) -> GuardedPlan {
+    for refusal in refused.refusals() {
+        output::warning(&format!("overridden: {}", refusal.message()));
+    }
+    refused.override_guard()
+}
+
+fn refusal(refused: &Refused) -> Failure {
+    let expectations = refused.refusals().iter().all(guard::Refusal::is_expectation);
+    let (exit, headline) = if expectations {
+        (Exit::Violated, "the policy does not do what it expects of itself")
+    } else {
+        (Exit::GuardRefused, "the guard refused: this change could lock somebody out")
+    };
+    let mut failure = Failure::new(exit, headline).state(UNTOUCHED);
+    let mut fixes: Vec<String> = Vec::new();
+    for refusal in refused.refusals() {
+        failure.causes.push(refusal.message());
+        if let Some(fix) = refusal.fix()
+            && !fixes.contains(&fix)
+        {
+            fixes.push(fix);
+        }
+        if let Some(advice) = refusal.advice()
+            && !failure.hints.contains(&advice)
+        {
+            failure.hints.push(advice);
+        }
+    }
+    if !fixes.is_empty() {
+        failure.hints.push(format!("add to the policy:\n\n{}", fixes.join("\n")));
+    }
+    failure
+}
+
+/// Asks on the terminal; without one, somebody must have said yes beforehand.
+pub(super) fn agreed(question: &str) -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::new(Exit::Usage, "nobody can be asked: there is no terminal")
+            .state(UNTOUCHED)
+            .hint("`--yes` answers beforehand"));
+    }
+    let mut stderr = std::io::stderr().lock();
+    let _ = write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush());
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// What apply could not do, and what to do about it.
+pub(super) fn failed(error: &ApplyError) -> Failure {
+    let (state, hint) = match error {
+        ApplyError::Disk(_) => (UNTOUCHED, "mend the disk, then try again"),
+        ApplyError::Refused(apply::NftError::Timeout) => {
+            ("the change may have been made", "`fwctl status` says which generation is in force")
+        }
+        ApplyError::Refused(_) => {
+            ("the rules in force are those from before", "`fwctl plan` shows the change")
+        }
+        ApplyError::Read { state, .. } => (*state, "`fwctl status` tries to read them again"),
+        ApplyError::TakenBack { .. } => (
+            "the rules in force are those from before",
+            "`nft list table inet fwctl` shows them; please report this",
+        ),
+        ApplyError::NotTakenBack { .. } => (
+            "the rules in force are neither the old nor the new ones",
+            "`fwctl off --yes` takes our table out",
+        ),
+        ApplyError::Unrecorded { .. } => {
+            ("the new rules are in force", "mend the disk, then `fwctl status`")
+        }
+    };
+    Failure::from_error(Exit::Failed, "the change was not made as planned", error)
+        .state(state)
+        .hint(hint)
+}

@@ -1,0 +1,42 @@
+//! `fwctl status`: what of ours is in force here.
+
+use super::args::Host;
+use super::{Exit, failure::Failure, inputs, output, output::Output, paths::Paths};
+use crate::plan;
+use crate::report;
+use clap::ValueEnum;
+
+/// Says which generation is in force, whether someone changed it, and what it counted.
+#[derive(Debug, clap::Args)]
+pub struct Status {
+    /// Which host.
+    #[command(flatten)]
+    pub host: Host,
+
+    /// What to print
+    #[arg(long, value_name = "text|json", default_value = "text", hide_possible_values = true)]
+    pub format: Format,
+}
+
+/// What `status` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs: "fwctl.status/1".
+    Json,
+}
+
+/// Prints it.
+pub fn run(status: &Status, paths: &Paths, output: &Output) -> Result<Exit, Failure> {
+    let snapshot = match &status.host.snapshot {
+        Some(_) => inputs::snapshot(&status.host, paths)?,
+        None => super::apply::host(paths, &super::apply::state(paths))?,
+    };
+    let found = plan::status(&snapshot);
+    output::data(&match status.format {
+        Format::Text => report::status::text(&found, output.view()),
+        Format::Json => report::status::json(&found),
+    })?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,327 @@
+//! `fwctl apply`, `status` and `off` as a user runs them, in a namespace of their own.
+
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
+mod net;
+
+use fwctl::model::nft::{Family, Statement, text};
+use net::{Answer, HOST_WAN_V4, Lab, Namespace, Probe};
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::Output;
+
+/// A host with a directory of its own for policy and state.
+struct Host<'l> {
+    namespace: &'l Namespace,
+    root: tempfile::TempDir,
+}
+
+impl<'l> Host<'l> {
+    fn new(namespace: &'l Namespace) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("etc/fwctl")).unwrap();
+        Self { namespace, root }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.root.path().join("etc/fwctl").join(name)
+    }
+
+    fn policy(&self, text: &str) {
+        std::fs::write(self.file("policy.toml"), format!("version = 1\n{text}")).unwrap();
+    }
+
+    fn fwctl(&self, arguments: &str) -> Output {
+        self.namespace
+            .command(env!("CARGO_BIN_EXE_fwctl"))
+            .args(arguments.split_whitespace())
+            .env("FWCTL_ROOT", self.root.path())
+            .output()
+            .unwrap()
+    }
+
+    /// Runs it, expects this exit code, and gives what it printed on both streams.
+    fn run(&self, arguments: &str, code: i32) -> String {
+        let output = self.fwctl(arguments);
+        let text = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert_eq!(output.status.code(), Some(code), "fwctl {arguments}\n{text}");
+        text
+    }
+
+    fn apply(&self) -> String {
+        self.run("apply --no-confirm --yes", 0)
+    }
+
+    fn generation_id(&self) -> u32 {
+        self.namespace.enter(|| fwctl::observe::nft::generation().unwrap())
+    }
+
+    /// The table as text, in an order of its own and without what was counted.
+    fn table(&self) -> String {
+        let table = self.namespace.enter(|| {
+            fwctl::observe::nft::read_table(Family::Inet, "fwctl").unwrap().expect("is there")
+        });
+        let mut table = table;
+        table.chains.sort_by(|a, b| a.name.cmp(&b.name));
+        table.sets.sort_by(|a, b| a.name.cmp(&b.name));
+        for rule in table.chains.iter_mut().flat_map(|chain| &mut chain.rules) {
+            for statement in &mut rule.statements {
+                if let Statement::Counter { packets, bytes } = statement {
+                    (*packets, *bytes) = (0, 0);
+                }
+            }
+        }
+        text::table(&table)
+    }
+}
+
+const WEB: &str = "[[allow]]\nservice = [\"ssh\"]\n[[allow]]\nservice = [\"http\", \"https\"]\n\
+                   [[deny]]\nservice = [\"databases\"]\nfrom = [\"internet\"]\n";
+
+#[test]
+fn apply_makes_it_so_and_a_second_one_sends_nothing() {
+    let lab = Lab::new();
+    let _web = lab.host.listen_tcp("[::]:80");
+    let _db = lab.host.listen_tcp("[::]:5432");
+    lab.host.nft("table inet neighbour {\n chain c {\n counter packets 7 bytes 99\n }\n}");
+    let host = Host::new(&lab.host);
+    host.policy(WEB);
+    let before = lab.host.ruleset();
+    let text = host.apply();
+    assert!(text.contains("Generation 1 is in force"), "{text}");
+    net::expect(&[
+        (Probe::tcp(&lab.internet, (HOST_WAN_V4, 80)), Answer::Open),
+        (Probe::tcp(&lab.internet, (HOST_WAN_V4, 5432)), Answer::Silent),
+    ]);
+    let counters = lab.host.ruleset();
+    let id = host.generation_id();
+    for _ in 0..2 {
+        let text = host.apply();
+        assert!(text.contains("Nothing to change: generation 1 is in force"), "{text}");
+        assert_eq!(host.generation_id(), id, "something was sent");
+        // Without the record of what was seen, the long look must say the same.
+        std::fs::remove_file(host.root.path().join("run/fwctl/seen.json")).unwrap();
+    }
+    assert_eq!(lab.host.ruleset(), counters, "counters were kept");
+    let status = host.run("status", 0);
+    assert!(status.contains("generation 1 is in force"), "{status}");
+    assert!(status.contains("drift    none"), "{status}");
+    let text = host.run("off --yes", 0);
+    assert!(text.contains("fwctl is off"), "{text}");
+    assert_eq!(lab.host.ruleset(), before, "all is as before");
+    net::expect(&[(Probe::tcp(&lab.internet, (HOST_WAN_V4, 5432)), Answer::Open)]);
+    assert!(host.run("off --yes", 0).contains("Nothing to change"));
+    assert!(host.run("status", 0).contains("not in force"));
+}
+
+#[test]
+fn what_was_changed_by_hand_is_found_shown_and_mended() {
+    let namespace = Namespace::new("host");
+    let host = Host::new(&namespace);
+    host.policy(&format!(
+        "{WEB}[zone.admin]\naddresses = [\"203.0.113.7\", \"2001:db8:7::/48\"]\n\
+         [[allow]]\nports = [\"9000/tcp\", \"9100-9110/tcp\"]\nfrom = [\"admin\"]\nlimit = \"9/minute\"\n"
+    ));
+    host.apply();
+    let meant = host.table();
+    let rule = |chain: &str, number: usize| -> String {
+        let text = net::run(
+            namespace.command("nft").args(["-a", "list", "chain", "inet", "fwctl", chain]),
+        );
+        let mut handles = text
+            .lines()
+            .filter(|line| !line.contains("chain"))
+            .filter_map(|line| line.rsplit_once("# handle ").map(|(_, handle)| handle.to_owned()));
+        handles.nth(number).unwrap()
+    };
+    let hand: Vec<(&str, String)> = vec![
+        ("delete", format!("delete rule inet fwctl input handle {}", rule("input", 1))),
+        ("first", "insert rule inet fwctl input tcp dport 3306 accept".to_owned()),
+        (
+            "middle",
+            format!(
+                "add rule inet fwctl input position {} ip saddr 192.0.2.1 accept",
+                rule("input", 0)
+            ),
+        ),
+        ("last", "add rule inet fwctl default accept".to_owned()),
+        (
+            "replace",
+            format!(
+                "replace rule inet fwctl default handle {} counter accept comment \"default inbound = drop\"",
+                rule("default", 1)
+            ),
+        ),
+        ("flush", "flush chain inet fwctl input_tcp".to_owned()),
+        ("element", "add element inet fwctl tcp_ports { 9999 : goto tcp_22 }".to_owned()),
+        (
+            "changed element",
+            "delete element inet fwctl tcp_ports { 5432 : goto tcp_1433 }\n\
+          add element inet fwctl tcp_ports { 5432 : goto tcp_22 }"
+                .to_owned(),
+        ),
+        ("prefix", "add element inet fwctl zone_admin_net6 { 2001:db8:8::/48 }".to_owned()),
+        ("emptied", "flush set inet fwctl zone_admin_4".to_owned()),
+        (
+            "chain",
+            "add chain inet fwctl mine { type filter hook input priority -20; }\n\
+          add rule inet fwctl mine accept"
+                .to_owned(),
+        ),
+        ("set", "add set inet fwctl mine { type ipv4_addr; }".to_owned()),
+        (
+            "anonymous set",
+            "insert rule inet fwctl input tcp dport { 3306, 5432 } accept".to_owned(),
+        ),
+        ("table", "delete table inet fwctl".to_owned()),
+    ];
+    for (what, change) in hand {
+        // Names of class chains depend on the lowest port; read the one that the map uses.
+        let change = change.replace("tcp_1433", &class_of(&meant, "5432"));
+        namespace.nft(&change);
+        let plan = host.run("plan --detailed-exitcode", 3);
+        if what != "table" {
+            assert!(plan.contains("by hand"), "{what}: the plan does not say so\n{plan}");
+            let status = host.run("status", 0);
+            assert!(status.contains("by hand"), "{what}: status does not say so\n{status}");
+        }
+        host.apply();
+        assert_eq!(host.table(), meant, "{what}: not mended");
+        host.run("plan --detailed-exitcode", 0);
+    }
+}
+
+/// The chain that the port map leads a port to.
+fn class_of(table: &str, port: &str) -> String {
+    let (_, behind) = table.split_once(&format!("{port} : goto ")).unwrap();
+    behind.split(|c: char| c == ',' || c.is_whitespace()).next().unwrap().to_owned()
+}
+
+#[test]
+fn a_table_whose_objects_were_made_anew_by_hand_is_rebuilt() {
+    let namespace = Namespace::new("host");
+    let host = Host::new(&namespace);
+    host.policy(WEB);
+    host.apply();
+    let meant = host.table();
+    namespace.nft("flush chain inet fwctl generation\ndelete chain inet fwctl generation");
+    namespace.nft("add chain inet fwctl generation { type filter hook input priority 5; }");
+    host.apply();
+    assert_eq!(host.table(), meant);
+}
+
+#[test]
+fn only_what_differs_is_sent() {
+    let namespace = Namespace::new("host");
+    let host = Host::new(&namespace);
+    let mut list = String::new();
+    for n in 0..2000_u32 {
+        writeln!(list, "198.18.{}.{}", n / 250, n % 250).unwrap();
+    }
+    std::fs::write(host.file("block.txt"), &list).unwrap();
+    let policy = format!(
+        "{WEB}[set.block]\nfile = \"block.txt\"\n[[deny]]\nports = [\"all\"]\nfrom = [\"@block\"]\n"
+    );
+    host.policy(&policy);
+    host.apply();
+    let rule_handles = || {
+        let text =
+            net::run(namespace.command("nft").args(["-a", "list", "table", "inet", "fwctl"]));
+        let lines: Vec<String> = text
+            .lines()
+            .filter(|line| line.contains("# handle") && line.contains("comment"))
+            .filter(|line| !line.contains("fwctl generation"))
+            .map(str::to_owned)
+            .collect();
+        lines
+    };
+    let handles = rule_handles();
+    std::fs::write(host.file("block.txt"), format!("{list}198.18.100.1\n")).unwrap();
+    let plan = host.run("plan", 0);
+    assert!(plan.contains("198.18.100.1"), "{plan}");
+    assert!(!plan.contains("198.18.0.5"), "{plan}");
+    host.apply();
+    assert_eq!(rule_handles(), handles, "rules were made anew for one element");
+    // One more port for a rule that is there: an element of the map.
+    host.policy(
+        &policy.replace("\"http\", \"https\"", "\"http\", \"https\", \"8443/tcp\"").replace(
+            "service = [\"http\", \"https\", \"8443/tcp\"]",
+            "service = [\"http\", \"https\"]\nports = [\"8443/tcp\"]",
+        ),
+    );
+    host.apply();
+    assert!(host.table().contains("8443 : goto tcp_80"), "{}", host.table());
+}
+
+#[test]
+fn generations_count_and_a_policy_that_goes_back_is_a_new_one() {
+    let namespace = Namespace::new("host");
+    let host = Host::new(&namespace);
+    host.policy(WEB);
+    host.apply();
+    let first = host.table();
+    host.policy(
+        "[default]\ninbound = \"reject\"\n[[allow]]\nservice = [\"ssh\"]\nlimit = \"6/minute\"\n",
+    );
+    assert!(host.apply().contains("Generation 2 is in force"));
+    host.policy(WEB);
+    assert!(host.apply().contains("Generation 3 is in force"));
+    let without_marker = |table: &str| -> String {
+        table.lines().filter(|line| !line.contains("fwctl generation")).collect()
+    };
+    assert_eq!(without_marker(&host.table()), without_marker(&first));
+    // The disk forgets, the kernel is believed.
+    let confirmed = host.root.path().join("var/lib/fwctl/confirmed.json");
+    std::fs::remove_file(&confirmed).unwrap();
+    assert!(host.run("status", 0).contains("generation 3"));
+    assert!(confirmed.exists(), "the record was mended");
+}
+
+#[test]
+fn what_cannot_be_done_changes_nothing_and_says_so() {
+    let namespace = Namespace::new("host");
+    let host = Host::new(&namespace);
+    host.policy("[[allow]]\nservice = [\"shh\"]\n");
+    let text = host.run("apply --no-confirm --yes", 1);
+    assert!(text.contains("nothing was changed") && text.contains("ssh"), "{text}");
+    host.policy(WEB);
+    let text = host.run("apply --yes", 2);
+    assert!(text.contains("--no-confirm"), "{text}");
+    let text = host.run("apply --no-confirm", 2);
+    assert!(text.contains("--yes"), "{text}");
+    host.policy("[[allow]]\nports = [\"80/tcp\"]\nto = [\"container:nowhere\"]\n");
+    let text = host.run("apply --no-confirm --yes", 1);
+    assert!(text.contains("container:nowhere"), "{text}");
+    host.policy(
+        "[[allow]]\nports = [\"22/tcp\"]\n[[expect]]\nfrom = [\"internet\"]\nopen = [\"http\"]\n",
+    );
+    let text = host.run("apply --no-confirm --yes", 5);
+    assert!(text.contains("policy.toml"), "{text}");
+    host.policy(WEB);
+    let lock = host.root.path().join("run/fwctl");
+    std::fs::create_dir_all(&lock).unwrap();
+    let held = std::fs::File::create(lock.join("lock")).unwrap();
+    held.lock().unwrap();
+    let text = host.run("apply --no-confirm --yes", 8);
+    assert!(text.contains("another fwctl"), "{text}");
+    assert_eq!(namespace.ruleset(), "", "nothing was loaded");
+}
+
+#[test]
+fn a_zone_that_would_swallow_the_internet_is_refused() {
+    let lab = Lab::new();
+    let host = Host::new(&lab.host);
+    host.policy(
+        "[zone.lan]\ninterfaces = [\"wan0\"]\n[[allow]]\nports = [\"22/tcp\"]\nfrom = [\"lan\"]\n",
+    );
+    let text = host.run("apply --no-confirm --yes", 1);
+    assert!(text.contains("world = true"), "{text}");
+    host.policy(
+        "[zone.lan]\ninterfaces = [\"wan0\"]\nworld = true\n[[allow]]\nports = [\"22/tcp\"]\nfrom = [\"lan\"]\n",
+    );
+    host.apply();
+}
