@@ -4,7 +4,7 @@
 use super::diagnostic::{At, Place, Problem, Problems};
 use super::region::{self, Judge};
 use super::resolve::{ExpectPlaces, Places};
-use super::{AddressRef, Policy, Source};
+use super::{AddressRef, Destination, Inbound, Policy, Source};
 use crate::model::{PortSpec, ZoneRef};
 use std::collections::BTreeSet;
 
@@ -31,6 +31,7 @@ pub(super) fn check(problems: &mut Problems, policy: &Policy, places: &Places) {
             }
         }
     }
+    limits(problems, policy, places);
     for expectation in &places.expect {
         for source in &expectation.from {
             if judge.is_empty(&source.value) {
@@ -93,6 +94,25 @@ fn covered_allows(problems: &mut Problems, policy: &Policy, places: &Places, jud
             problem = problem.also(&places.deny[deny].at, "denied here");
         }
         problems.push(problem);
+    }
+}
+
+/// Limits that hold nobody back, since the default lets in what exceeds them. Into a container
+/// network it does not.
+fn limits(problems: &mut Problems, policy: &Policy, places: &Places) {
+    if policy.default.inbound != Inbound::Accept {
+        return;
+    }
+    for (rule, at) in policy.allow.iter().zip(&places.allow) {
+        let routed = |to: &Destination| matches!(to, Destination::ContainerNetwork(_));
+        if rule.limit.is_none() || (!rule.to.is_empty() && rule.to.iter().all(routed)) {
+            continue;
+        }
+        problems.push(
+            Problem::error("idle-limit", &at.at, "the limit of this allow holds nobody back")
+                .label("`inbound = \"accept\"` lets in what exceeds it")
+                .fix("write `inbound = \"drop\"` in [default], and allow what shall be open"),
+        );
     }
 }
 

@@ -40,7 +40,9 @@ pub(super) fn render(diagnostics: &Diagnostics, style: Style) -> String {
             let source = &diagnostics.sources[id];
             let lines = window(&source.text, &marks);
             let line_start = source.text[..lines.start].matches('\n').count() + 1;
-            let snippet = Snippet::source(source.text[lines.clone()].to_owned())
+            // A carriage return would be drawn as a character of its own.
+            let text = source.text[lines.clone()].replace('\r', " ");
+            let snippet = Snippet::source(text)
                 .path(source.shown.clone())
                 .line_start(line_start)
                 .annotations(marks.into_iter().map(|(mark, kind)| {
