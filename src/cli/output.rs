@@ -9,7 +9,7 @@ use super::{Exit, failure::Failure};
 use crate::report::{layout::labelled, style};
 use std::io::{ErrorKind, Write as _};
 
-/// How wide text is where no terminal says.
+/// How wide text is where neither a terminal nor COLUMNS says.
 const PLAIN_WIDTH: usize = 80;
 
 /// Where a command writes, and how much.
@@ -32,8 +32,10 @@ impl Output {
             Color::Never => anstream::ColorChoice::Never,
         }
         .write_global();
-        let width = terminal_size::terminal_size_of(std::io::stdout());
-        let width = width.map_or(PLAIN_WIDTH, |(width, _)| usize::from(width.0));
+        let terminal = terminal_size::terminal_size_of(std::io::stdout());
+        let told = || std::env::var("COLUMNS").ok()?.parse().ok().filter(|width| *width > 0);
+        let width = terminal.map(|(width, _)| usize::from(width.0)).or_else(told);
+        let width = width.unwrap_or(PLAIN_WIDTH);
         Self { quiet, verbose, width }
     }
 
