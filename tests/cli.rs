@@ -170,3 +170,90 @@ fn output_that_cannot_be_written_is_a_failure() {
     assert_eq!(code(&output), 1);
     assert!(stderr(&output).contains("standard output"), "{}", stderr(&output));
 }
+
+/// A web server with Docker, as `fwctl snapshot` wrote it.
+const WEB1: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/cli/web1.json");
+
+#[test]
+fn a_plan_is_made_from_a_snapshot_on_any_machine() {
+    let root = root_with(GOOD);
+    let output = run(root.path(), &["plan", "--snapshot", WEB1]);
+    assert_eq!((code(&output), stderr(&output).as_str()), (0, ""));
+    let text = stdout(&output);
+    assert!(text.starts_with("web1: nothing of fwctl is in force yet; generation 1 "), "{text}");
+    for part in ["\nCloses\n", "- 5432/tcp  container db", "\n     80/tcp    nginx"] {
+        assert!(text.contains(part), "{part} is missing in:\n{text}");
+    }
+    for (columns, width) in [("80", 80), ("160", 160)] {
+        let mut command = fwctl(root.path());
+        command.args(["plan", "-v", "--snapshot", WEB1]).env("COLUMNS", columns);
+        let output = command.output().expect("runs");
+        for line in stdout(&output).lines() {
+            assert!(line.chars().count() <= width, "{columns}: {line}");
+        }
+    }
+    let output = run(root.path(), &["plan", "--detailed-exitcode", "--snapshot", WEB1]);
+    assert_eq!(code(&output), 3);
+}
+
+#[test]
+fn a_plan_speaks_json_and_markdown() {
+    let root = root_with(GOOD);
+    let output = run(root.path(), &["plan", "--format", "json", "--snapshot", WEB1]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let plan: fwctl::plan::Plan = serde_json::from_str(&stdout(&output)).expect("a plan");
+    assert_eq!(plan.format, fwctl::plan::FORMAT);
+    assert_eq!(plan.host, "web1");
+    assert!(!plan.exposure.is_empty() && !plan.edits.is_empty());
+    let again = run(root.path(), &["plan", "--format", "json", "--snapshot", WEB1]);
+    assert_eq!(stdout(&again), stdout(&output), "the same inputs give the same plan");
+    let output = run(root.path(), &["plan", "--format", "markdown", "--snapshot", WEB1]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert!(stdout(&output).starts_with("## web1: "), "{}", stdout(&output));
+    assert!(stdout(&output).contains("| 5432/tcp | container db"), "{}", stdout(&output));
+}
+
+#[test]
+fn a_policy_that_does_not_do_what_it_expects_ends_with_5() {
+    let root = root_with(
+        "version = 1\nuse = [\"web-server\"]\n[[expect]]\nfrom = [\"internet\"]\nclosed = [\"ssh\"]\n",
+    );
+    let output = run(root.path(), &["plan", "--detailed-exitcode", "--snapshot", WEB1]);
+    assert_eq!(code(&output), 5, "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.contains("The policy expects, and does not get\n  policy.toml:3 "), "{text}");
+}
+
+#[test]
+fn what_is_no_snapshot_says_how_to_make_one() {
+    let root = root_with(GOOD);
+    std::fs::write(root.path().join("no.json"), "{}").expect("a file");
+    for file in ["no.json", "missing.json", "etc/fwctl/policy.toml"] {
+        let output = run(root.path(), &["plan", "--snapshot", file]);
+        assert_eq!((code(&output), stdout(&output).as_str()), (1, ""), "{file}");
+        let text = stderr(&output);
+        for part in [file, "nothing was changed", "`fwctl snapshot > FILE`"] {
+            assert!(text.contains(part), "{file}: {part} is missing in:\n{text}");
+        }
+    }
+}
+
+#[test]
+fn a_broken_policy_stops_a_plan_with_its_line() {
+    let root = root_with(BROKEN);
+    let output = run(root.path(), &["plan", "--snapshot", WEB1]);
+    assert_eq!((code(&output), stdout(&output).as_str()), (1, ""));
+    let text = stderr(&output);
+    for part in ["policy.toml:3:12", "did you mean `ssh`?", "nothing was changed", "fwctl check"] {
+        assert!(text.contains(part), "{part} is missing in:\n{text}");
+    }
+}
+
+#[test]
+fn apply_says_that_confirmation_is_not_there_yet() {
+    let root = root_with(GOOD);
+    let output = run(root.path(), &["apply"]);
+    assert_eq!((code(&output), stdout(&output).as_str()), (2, ""));
+    let text = stderr(&output);
+    assert!(text.contains("--no-confirm") && text.contains("nothing was changed"), "{text}");
+}
