@@ -1,4 +1,5 @@
-//! What the README shows is what the command prints.
+//! What the README shows is what the command prints. `FWCTL_WRITE=1 cargo test --test readme`
+//! writes it anew.
 
 use std::process::Command;
 
@@ -10,7 +11,8 @@ fn block<'t>(text: &'t str, language: &str) -> &'t str {
 
 #[test]
 fn the_plan_in_the_readme_is_that_of_its_policy() {
-    let readme = include_str!("../README.md");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let readme = &std::fs::read_to_string(path).expect("there is a README");
     let root = tempfile::tempdir().expect("a directory");
     let folder = root.path().join("etc/fwctl");
     std::fs::create_dir_all(&folder).expect("a folder");
@@ -24,5 +26,13 @@ fn the_plan_in_the_readme_is_that_of_its_policy() {
         .expect("fwctl runs");
     let text = String::from_utf8(output.stdout).expect("text");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(text, block(readme, "text"));
+    if std::env::var_os("FWCTL_WRITE").is_some() {
+        std::fs::write(path, readme.replace(block(readme, "text"), &text)).expect("it is written");
+        return;
+    }
+    assert_eq!(
+        text,
+        block(readme, "text"),
+        "write it with `FWCTL_WRITE=1 cargo test --test readme`"
+    );
 }

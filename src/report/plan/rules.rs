@@ -3,9 +3,7 @@
 //! In: edits and the tables that they lead from and to. Out: one block for each chain or set, with
 //! a line for each rule and for the elements; long lists are cut and say by how much.
 
-/// The chain that carries the generation.
-const MARKER_CHAIN: &str = "generation";
-
+use crate::compile::MARKER_CHAIN;
 use crate::model::nft::text as nft;
 use crate::model::nft::{Element, ElementData, Rule, Set, Table};
 use crate::plan::Edit;
