@@ -95,9 +95,7 @@ impl<'d> Names<'d> {
             format!("`{word}` is a set: write `\"@{word}\"`")
         } else {
             did_you_mean(word, zones).unwrap_or_else(|| {
-                format!(
-                    "declare it: `[zone.{word}]` with `addresses = [...]` or `interfaces = [...]`"
-                )
+                declare("zone", word, "`addresses = [...]` or `interfaces = [...]`")
             })
         };
         problems.push(
@@ -157,9 +155,7 @@ impl<'d> Names<'d> {
                 "ports are named in `ports = [...]`, as `\"8080/tcp\"`".to_owned()
             }
             Err(_) => did_you_mean(text, self.services.keys().map(ZoneName::as_str))
-                .unwrap_or_else(|| {
-                    format!("declare it: `[service.{text}]` with `ports = [\"8080/tcp\"]`")
-                }),
+                .unwrap_or_else(|| declare("service", text, "`ports = [\"8080/tcp\"]`")),
         };
         Problem::error("unknown-service", &word.at, format!("there is no service `{text}`"))
             .label("neither declared nor well known")
@@ -268,6 +264,15 @@ impl<'d> Names<'d> {
                 _ => problem.label("nothing names it").fix("take it out, or name it in a rule"),
             });
         }
+    }
+}
+
+/// What to do about a name that nothing has.
+fn declare(what: &str, name: &str, with: &str) -> String {
+    if name.parse::<ZoneName>().is_ok() {
+        format!("declare it: `[{what}.{name}]` with {with}")
+    } else {
+        "a name is a letter, then letters, digits, `-` or `_`, all of them ASCII".to_owned()
     }
 }
 

@@ -163,3 +163,29 @@ fn a_large_set_file_is_read_and_its_errors_are_bounded() {
     let errors = load(&files, Path::new("/p.toml")).expect_err("no addresses");
     assert!(errors.len() <= 22, "{}", errors.len());
 }
+
+#[test]
+fn a_large_zone_is_judged_with_the_same_answer_as_its_prefixes() {
+    use crate::model::{IpFamily, ZoneRef};
+    use std::fmt::Write as _;
+    let mut list = String::new();
+    for n in 0..100_000_u32 {
+        let _ = writeln!(list, "{}", std::net::Ipv4Addr::from_bits(0x0b00_0000 + n * 2));
+    }
+    let policy = "version = 1\n[set.bad]\nfile = \"bad.txt\"\n[zone.bad]\naddresses = [\"@bad\"]\n\
+                  [[deny]]\nports = [\"all\"]\nfrom = [\"bad\"]\n[[allow]]\nservice = [\"ssh\"]\n";
+    let files = MemoryFiles::default().with("/p.toml", policy).with("/bad.txt", list);
+    let loaded = load(&files, Path::new("/p.toml")).unwrap_or_else(|error| panic!("{error}"));
+    let judge = Judge::new(&loaded.policy);
+    let ssh = Target::port(crate::model::Protocol::TCP, 22);
+    let verdict = |zone: &ZoneRef| {
+        judge.reach(zone, IpFamily::Ipv4, &ssh).map(|reach| (reach.verdict, reach.by))
+    };
+    let bad = ZoneRef::Declared("bad".parse().expect("valid"));
+    assert_eq!(verdict(&bad), Some((ReachVerdict::Closed, DecidedBy::Deny)));
+    assert_eq!(verdict(&ZoneRef::Internet), Some((ReachVerdict::Open, DecidedBy::Allow)));
+    let between = "11.0.0.1/32".parse().expect("valid");
+    let between = Source::Addresses(AddressRef::Prefix(between));
+    let reach = judge.reach_source(&between, IpFamily::Ipv4, &ssh).expect("not empty");
+    assert_eq!(reach.verdict, ReachVerdict::Open);
+}
