@@ -3,49 +3,11 @@
 //! Needs root: every case runs in a network namespace of its own, made by the thread that loads
 //! and reads it.
 
-use fwctl::model::nft::{Ruleset, Table, text};
-use fwctl::observe::nft;
-use nix::sched::{CloneFlags, unshare};
-use std::io::Write as _;
-use std::process::{Command, Stdio};
+#[path = "nft_namespace/mod.rs"]
+mod namespace;
 
-/// Runs on a thread in a network namespace of its own, which goes with the thread.
-fn in_namespace<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    assert!(
-        nix::unistd::geteuid().is_root(),
-        "this test makes network namespaces and needs root: run it with sudo"
-    );
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace of our own");
-            work()
-        });
-        thread.join().expect("the thread's own panic stands above")
-    })
-}
-
-/// Feeds a program that must succeed.
-fn feed(program: &str, arguments: &[&str], input: &str) {
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{program} does not start: {error}"));
-    child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("it reads");
-    let output = child.wait_with_output().expect("it ends");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} refused:\n{errors}\nof:\n{input}");
-}
-
-fn nft(input: &str) {
-    feed("nft", &["-f", "-"], input);
-}
-
-fn read() -> Ruleset {
-    nft::read(nft::Options::default()).expect("the ruleset of our own namespace is readable")
-}
+use fwctl::model::nft::{Table, text};
+use namespace::{in_namespace, nft, read};
 
 /// The table without what differs from load to load.
 fn comparable(table: &Table) -> Table {

@@ -6,9 +6,8 @@
 //! table has [`nfproto`] before it.
 
 use super::{
-    BitOp, Bytes, CompareOp, CtDirection, CtKey, ElementKey, FibFlags, FibResult, Limit,
-    LogOptions, MetaKey, Operand, PayloadBase, RejectWith, Selector, SetOp, Statement, Transform,
-    Verdict,
+    Bytes, CompareOp, CtDirection, CtKey, ElementKey, FibFlags, FibResult, Limit, LogOptions,
+    MetaKey, Operand, PayloadBase, RejectWith, Selector, SetOp, Statement, Transform, Verdict,
 };
 use crate::model::{IfacePattern, IpFamily, PortRange, Prefix, Protocol};
 use std::net::IpAddr;
@@ -178,14 +177,6 @@ pub fn icmp_type() -> Operand {
 /// `ip6 hoplimit`.
 pub fn hoplimit() -> Operand {
     payload(PayloadBase::Network, 7, 1)
-}
-
-/// `ip dscp`, six bits.
-pub fn ip_dscp() -> Operand {
-    let mask = Transform::Mask { mask: [0xfc].into(), xor: [0].into() };
-    let shift = Transform::Shift { op: BitOp::ShiftRight, bits: 2 };
-    let load = payload(PayloadBase::Network, 1, 1);
-    Operand { transforms: vec![mask, shift], ..load }
 }
 
 /// `ct original proto-dst`: the port that the client dialled. Wants [`l4proto`] before it.

@@ -122,6 +122,10 @@ fn masked(left: &Operand, op: CompareOp, right: &[u8], context: &Context) -> Opt
     if named.len != Some(right.len()) {
         return None;
     }
+    if let Some((word, shift)) = selector::bits_in_byte(&plain, mask, context) {
+        let value = value::number(right, false) >> shift;
+        return Some(format!("{word} {}{value:#x}", implicit(op)));
+    }
     match named.kind {
         KeyType::Ipv4Addr | KeyType::Ipv6Addr => {
             let length = value::mask_length(mask)?;

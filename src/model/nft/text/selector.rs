@@ -96,23 +96,30 @@ pub(super) fn operand(operand: &Operand, context: &Context) -> Named {
 
 /// Fields that are a part of a byte, which nft reads with a mask and a shift.
 fn bit_field(operand: &Operand, context: &Context) -> Option<Named> {
-    let Selector::Payload { base: PayloadBase::Network, offset, len } = operand.selector else {
-        return None;
-    };
     let [Transform::Mask { mask, xor }, Transform::Shift { op: BitOp::ShiftRight, bits }] =
         operand.transforms.as_slice()
     else {
         return None;
     };
-    let mask = value::number(mask.as_slice(), false);
-    if value::number(xor.as_slice(), false) != 0 {
+    let plain = Operand::plain(operand.selector.clone());
+    let (word, shift) = bits_in_byte(&plain, mask.as_slice(), context)?;
+    let whole = value::number(xor.as_slice(), false) == 0 && shift == *bits;
+    let len = u32::try_from(mask.len()).ok()?;
+    whole.then(|| Named::new(word, KeyType::DSCP).network_order(len))
+}
+
+/// The field that the mask leaves of the operand, and how far it stands from the right.
+pub(super) fn bits_in_byte(
+    operand: &Operand,
+    mask: &[u8],
+    context: &Context,
+) -> Option<(&'static str, u32)> {
+    let Selector::Payload { base: PayloadBase::Network, offset, len } = operand.selector else {
         return None;
-    }
-    match (context.network?, offset, len, mask, bits) {
-        (Network::Ipv4, 1, 1, 0xfc, 2) => Some(Named::new("ip dscp", KeyType::DSCP)),
-        (Network::Ipv6, 0, 2, 0x0fc0, 6) => {
-            Some(Named::new("ip6 dscp", KeyType::DSCP).network_order(2))
-        }
+    };
+    match (context.network?, offset, len, mask) {
+        (Network::Ipv4, 1, 1, [0xfc]) => Some(("ip dscp", 2)),
+        (Network::Ipv6, 0, 2, [0x0f, 0xc0]) => Some(("ip6 dscp", 6)),
         _ => None,
     }
 }
