@@ -595,7 +595,8 @@ pub enum XtKind {
 pub enum XtMatch {
     /// `-m conntrack`, `-m state`.
     Conntrack {
-        /// `NF_CT_STATE_BIT` set of states, and of `XT_CONNTRACK_STATE_SNAT`/`DNAT`.
+        /// Bits of nft's `ct state` (1 invalid, 2 established, 4 related, 8 new, 64 untracked),
+        /// and 128 for a translated source, 256 for a translated destination.
         states: Option<u16>,
         /// Other options, as text.
         others: Vec<String>,

@@ -328,6 +328,12 @@ impl<'t> Decoder<'t> {
         };
         let right = bytes(data.nested(3)?)?;
         let left = self.registers.read(data.be32(1)?, right.len());
+        if let (Some(whole), [.., 0]) = (name_len(&left), right) {
+            // iptables compares a name and its NUL, nft the whole field: the same.
+            let mut right = right.to_vec();
+            right.resize(right.len().max(whole), 0);
+            return Some(Statement::Compare { left, op, right: right.into() });
+        }
         Some(Statement::Compare { left, op, right: right.into() })
     }
 
@@ -438,6 +444,18 @@ impl<'t> Decoder<'t> {
         let raw = data.get(3)?;
         let decoded = xt::decode(kind, &name, revision, raw, self.family);
         Some(Statement::Xt { kind, name, revision, decoded, raw: Bytes::from(raw) })
+    }
+}
+
+/// The length of the operand if it is one interface name, which NULs fill up.
+fn name_len(left: &[Operand]) -> Option<usize> {
+    match left {
+        [Operand { selector: Selector::Meta(key), transforms }] if transforms.is_empty() => {
+            use MetaKey::{Iifkind, Iifname, Oifkind, Oifname, Sdifname};
+            let name = matches!(key, Iifname | Oifname | Iifkind | Oifkind | Sdifname);
+            name.then_some(16)
+        }
+        _ => None,
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) fn text(
     };
     let options = match decoded {
         Some(decoded) => options(decoded, context),
-        None => vec![format!("0x{raw}")],
+        None => vec![format!("of {} bytes that are not understood", raw.len())],
     };
     let mut text = format!("xt {kind} {name}");
     for option in options.into_iter().filter(|option| !option.is_empty()) {
