@@ -29,7 +29,7 @@ const STATUSES: [(u16, &str); 4] =
     [(1, "EXPECTED"), (2, "SEEN_REPLY"), (4, "ASSURED"), (8, "CONFIRMED")];
 
 /// `XT_CONNTRACK_STATE_*` as the bits of nft's `ct state`, with 128 for SNAT and 256 for DNAT.
-fn states(mask: u16) -> u16 {
+fn nft_states(mask: u16) -> u16 {
     const SNAT: u16 = 1 << 6;
     const DNAT: u16 = 1 << 7;
     const UNTRACKED: u16 = 1 << 8;
@@ -44,7 +44,7 @@ pub(super) fn conntrack(revision: u32, raw: Fields) -> Option<XtMatch> {
         return None;
     }
     let (flags, inverted) = (raw.u16(146)?, raw.u16(148)?);
-    let (state_bits, status) = if revision == 1 {
+    let (state, status) = if revision == 1 {
         (raw.u8(150)?.into(), raw.u8(151)?.into())
     } else {
         (raw.u16(150)?, raw.u16(152)?)
@@ -89,7 +89,7 @@ pub(super) fn conntrack(revision: u32, raw: Fields) -> Option<XtMatch> {
         others.push(format!("ctdir {direction}"));
     }
     others.sort();
-    let states = tested(STATE).then(|| states(state_bits));
+    let states = tested(STATE).then(|| nft_states(state));
     Some(XtMatch::Conntrack { states, others, invert: inverted & STATE != 0 })
 }
 

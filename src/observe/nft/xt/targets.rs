@@ -29,7 +29,7 @@ pub(super) fn decode(name: &str, revision: u32, raw: Fields) -> Option<XtMatch> 
         ("SNAT", 0..=2) => nat(NatKind::Snat, raw),
         ("REDIRECT", 0) => nat(NatKind::Redirect, raw),
         ("MASQUERADE", 0) => nat(NatKind::Masquerade, raw),
-        ("MARK", 2) => set_mark(false, raw.u32(0)?, raw.u32(4)?, "set"),
+        ("MARK", 2) => Some(set_mark(false, raw.u32(0)?, raw.u32(4)?, "set")),
         // Revision 2 has a shift before the mode.
         ("CONNMARK", 1) => connmark(raw, raw.u8(12)?),
         ("CONNMARK", 2) => connmark(raw, raw.u8(14)?),
@@ -51,8 +51,8 @@ pub(super) fn decode(name: &str, revision: u32, raw: Fields) -> Option<XtMatch> 
     }
 }
 
-fn set_mark(connection: bool, xor: u32, clear: u32, mode: &str) -> Option<XtMatch> {
-    Some(XtMatch::SetMark { connection, clear, xor, mode: mode.to_owned() })
+fn set_mark(connection: bool, xor: u32, clear: u32, mode: &str) -> XtMatch {
+    XtMatch::SetMark { connection, clear, xor, mode: mode.to_owned() }
 }
 
 /// `struct xt_connmark_tginfo1` and `2`: mark, its mask, the packet's mask, mode. Saving and restoring
@@ -60,9 +60,9 @@ fn set_mark(connection: bool, xor: u32, clear: u32, mode: &str) -> Option<XtMatc
 fn connmark(raw: Fields, mode: u8) -> Option<XtMatch> {
     let (value, mask, packet) = (raw.u32(0)?, raw.u32(4)?, raw.u32(8)?);
     match mode {
-        0 => set_mark(true, value, mask, "set"),
-        1 => set_mark(true, packet, mask, "save"),
-        2 => set_mark(true, mask, packet, "restore"),
+        0 => Some(set_mark(true, value, mask, "set")),
+        1 => Some(set_mark(true, packet, mask, "save")),
+        2 => Some(set_mark(true, mask, packet, "restore")),
         _ => None,
     }
 }
