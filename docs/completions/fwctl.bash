@@ -111,7 +111,7 @@ _fwctl() {
             return 0
             ;;
         fwctl__subcmd__off)
-            opts="-q -v -h --yes --policy --color --quiet --verbose --help"
+            opts="-q -v -h --no-confirm --yes --policy --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

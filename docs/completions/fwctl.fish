@@ -83,6 +83,7 @@ complete -c fwctl -n "__fish_fwctl_using_subcommand off" -l policy -d 'The polic
 complete -c fwctl -n "__fish_fwctl_using_subcommand off" -l color -d 'When to use colours [default: auto]; NO_COLOR is honoured' -r -f -a "auto\t'Where the stream is a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c fwctl -n "__fish_fwctl_using_subcommand off" -l no-confirm -d 'Do it at once, without waiting to be confirmed; in this version it never waits'
 complete -c fwctl -n "__fish_fwctl_using_subcommand off" -l yes -d 'Ask nothing'
 complete -c fwctl -n "__fish_fwctl_using_subcommand off" -s q -l quiet -d 'Print results and failures only'
 complete -c fwctl -n "__fish_fwctl_using_subcommand off" -s v -l verbose -d 'Print everything: long lists, endpoints that nobody reaches'

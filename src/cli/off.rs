@@ -8,6 +8,10 @@ use crate::model::nft::Family;
 /// Takes fwctl's table out; the rules of others stay as they are.
 #[derive(Debug, clap::Args)]
 pub struct Off {
+    /// Do it at once, without waiting to be confirmed; in this version it never waits
+    #[arg(long)]
+    pub no_confirm: bool,
+
     /// Ask nothing
     #[arg(long)]
     pub yes: bool,

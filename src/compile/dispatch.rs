@@ -74,8 +74,7 @@ fn port_map(draft: &mut Draft<'_>, classes: &Classes, protocol: Protocol, prefix
         let verdict = Verdict::Goto(classes.names[speaking].clone());
         Element::verdict(build::key_port_range(*range), verdict)
     });
-    let mut elements: Vec<Element> = elements.collect();
-    elements.sort_by(|a, b| a.key.cmp(&b.key));
+    let elements: Vec<Element> = elements.collect();
     // Always of intervals, so that a first range among single ports does not change its kind.
     let flags = SetFlags { interval: true, ..SetFlags::default() };
     draft.add_set(verdict_map(&name, KeyType::InetService, flags, elements));

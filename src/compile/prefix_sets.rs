@@ -62,8 +62,10 @@ fn one_family(
             .map(build::key_prefix)
             .collect()
     };
-    keys.sort();
-    keys.dedup();
+    if hosts_only {
+        keys.sort();
+        keys.dedup();
+    }
     let flags = SetFlags { interval: !hosts_only, ..SetFlags::default() };
     draft.add_set(set(&name, &[key_type], flags, keys.into_iter().map(Element::new).collect()));
     Some(name)

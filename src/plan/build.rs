@@ -150,9 +150,10 @@ fn notices(snapshot: &Snapshot, environment: &Environment) -> Vec<Notice> {
         add(
             "carried-connections",
             format!(
-                "{} open connections were not tracked before and are carried over by their exact \
-                 addresses and ports",
-                connections.len()
+                "connections that are open now go on: {} may not be tracked yet, and {} carried \
+                 over by exact address and port",
+                connections.len(),
+                if connections.len() == 1 { "is" } else { "are" },
             ),
         );
     }

@@ -114,12 +114,18 @@ fn answer(
     let target = Target { protocol: endpoint.protocol, port, dialled, network };
     let reach = judge.reach(zone, family, &target)?;
     let loopback = matches!(endpoint.bind, Bind::Address(address) if address.is_loopback());
+    // A container that dials a published port is translated to another container: what containers
+    // send to each other is left to the engine.
+    let between = *zone == ZoneRef::Containers
+        && matches!(endpoint.served_by, ServedBy::Published { .. } | ServedBy::Routed { .. });
     let (after, decided_by) = if loopback {
         (Verdict::Closed, DecidedBy::Loopback)
+    } else if between {
+        (Verdict::Unfiltered, DecidedBy::Engine)
     } else {
         (verdict(&reach), decided_by(&reach, target.network.is_some()))
     };
-    let origins = if loopback { Vec::new() } else { reach.origins };
+    let origins = if loopback || between { Vec::new() } else { reach.origins };
     Some(ZoneReach {
         zone: zone.clone(),
         family,
