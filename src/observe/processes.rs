@@ -31,6 +31,12 @@ pub struct Process {
 pub struct Processes(BTreeMap<u32, Option<Process>>);
 
 impl Processes {
+    /// Processes that are as the test says.
+    #[cfg(test)]
+    pub fn of(processes: impl IntoIterator<Item = (u32, Process)>) -> Self {
+        Self(processes.into_iter().map(|(id, process)| (id, Some(process))).collect())
+    }
+
     /// The process of this id; `None` where it is gone.
     pub fn get(&mut self, id: u32) -> Option<&Process> {
         self.0.entry(id).or_insert_with(|| read(id)).as_ref()

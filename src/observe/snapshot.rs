@@ -61,7 +61,7 @@ pub struct Host {
     /// `/proc/sys/kernel/random/boot_id`.
     pub boot_id: String,
     /// Programs that filter or route by means of their own, by name (`kubelet`, `docker-swarm`,
-    /// `ufw`, `firewalld`, `libvirt`, `fail2ban`), where they run.
+    /// `ufw`, `firewalld`, `libvirt`, `fail2ban`, …), where they run or are enabled.
     #[serde(default)]
     pub managers: Vec<String>,
     /// Whether connections were tracked when the snapshot was taken.
@@ -72,9 +72,10 @@ pub struct Host {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ConntrackPresence {
-    /// Something tracks them.
+    /// Those of both IP versions are.
     Tracking,
-    /// Nothing does: established connections look new to the first rule that asks.
+    /// Those of at least one are not: established connections look new to the first rule that
+    /// asks.
     NotTracking,
     /// It could not be found out.
     Unknown,

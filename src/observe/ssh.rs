@@ -215,3 +215,53 @@ fn has_terminal(process: u32) -> bool {
             .is_some_and(|number| number != "0")
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::cgroup::Placement;
+    use crate::observe::processes::Process;
+
+    fn process(name: &str, parent: u32, uid: u32) -> Process {
+        Process { name: name.to_owned(), parent, uid, ..Process::default() }
+    }
+
+    #[test]
+    fn who_has_not_logged_in_has_no_session() {
+        let users = BTreeMap::from([(0, "root".to_owned()), (105, "sshd".to_owned())]);
+        let mut processes = Processes::of([
+            (10, process("sshd", 1, 0)),
+            (11, process("sshd", 10, 105)),
+            (12, process("sshd-auth", 10, 0)),
+            (13, process("sshd", 10, 1000)),
+            (14, Process { login_uid: Some(1001), ..process("sshd-session", 10, 0) }),
+            (15, process("nginx", 1, 33)),
+        ]);
+        let mut who = |holders: &[u32]| logged_in(holders, &users, &mut processes);
+        assert_eq!(who(&[10, 11]), None, "OpenSSH before 9.8, before the login");
+        assert_eq!(who(&[10, 12]), None, "OpenSSH since 9.8, before the login");
+        assert_eq!(who(&[10, 13]), Some(1000), "the child that serves a user");
+        assert_eq!(who(&[14]), Some(1001), "the user that logged in");
+        assert_eq!(who(&[10]), Some(0));
+        assert_eq!(who(&[15]), None, "no sshd at all");
+    }
+
+    #[test]
+    fn the_login_scope_and_the_audit_session_outlive_the_ancestry() {
+        let scope = |name: &str| Placement { unit: Some(name.to_owned()), container: None };
+        let mut processes = Processes::of([
+            (1, process("systemd", 0, 0)),
+            (20, Process { placement: scope("session-3.scope"), ..process("sshd", 1, 0) }),
+            (21, Process { session: Some(7), ..process("sshd", 1, 0) }),
+            (22, Process { placement: scope("session-4.scope"), ..process("sshd", 1, 0) }),
+            // Reparented, as what a terminal multiplexer has started. No process has such an id.
+            (5_000_030, Process { placement: scope("session-3.scope"), ..process("bash", 1, 0) }),
+            (5_000_031, Process { session: Some(7), ..process("bash", 1, 0) }),
+            (5_000_032, Process { placement: scope("cron.service"), ..process("sh", 1, 0) }),
+        ]);
+        let sessions = [(vec![20], 0), (vec![21], 0), (vec![22], 0)];
+        assert_eq!(own(5_000_030, &sessions, &mut processes), [0]);
+        assert_eq!(own(5_000_031, &sessions, &mut processes), [1]);
+        assert_eq!(own(5_000_032, &sessions, &mut processes), [0; 0]);
+    }
+}
