@@ -40,7 +40,17 @@ fn rule(table: &mut Table<'_, '_>, kind: RuleKind) -> RawRule {
     let mut to = Vec::new();
     let texts = table.texts("to", "name an address, or take the line out: any is meant");
     for text in texts.map(|list| list.value).unwrap_or_default() {
-        to.extend(destination(table, text));
+        let Some(destination) = destination(table, text) else { continue };
+        if let (RawDestination::Container(name), RuleKind::Deny) = (&destination.value, kind) {
+            let message = format!("a deny names no container network such as `{name}`");
+            table.problems.push(
+                Problem::error("deny-network", &destination.at, message)
+                    .label("closed from outside unless an allow opens it")
+                    .fix("take it out, or narrow the allow; a deny without `to` holds there too"),
+            );
+            continue;
+        }
+        to.push(destination);
     }
     let limit = table.text("limit");
     if let (Some(limit), RuleKind::Deny) = (&limit, kind) {

@@ -91,6 +91,8 @@ fn denies_to(policy: &Policy, rule: &Rule, to: To<'_>) -> bool {
     rule.to.is_empty()
         || rule.to.iter().any(|own| match own {
             Destination::ContainerNetwork(name) => to.network == Some(name),
-            Destination::Address(own) => names_address(policy, own, to.dialled),
+            Destination::Address(own) => {
+                to.network.is_none() && names_address(policy, own, to.dialled)
+            }
         })
 }
