@@ -63,16 +63,18 @@ fn what_is_printed_loads_as_what_was_read() {
         });
         let first: Vec<_> = first.tables.iter().map(comparable).collect();
         let second: Vec<_> = second.tables.iter().map(comparable).collect();
+        let mut different = Vec::new();
         for (one, two) in first.iter().zip(&second) {
             for (a, b) in one.chains.iter().zip(&two.chains) {
-                for (x, y) in a.rules.iter().zip(&b.rules) {
-                    assert_eq!(x, y, "{}: {}", case.display(), text::rule(x, one));
+                for (x, y) in a.rules.iter().zip(&b.rules).filter(|(x, y)| x != y) {
+                    different.push(format!("{}\n  {x:?}\n  {y:?}", text::rule(x, one)));
                 }
             }
-            for (a, b) in one.sets.iter().zip(&two.sets) {
-                assert_eq!(a, b, "{}", case.display());
+            for (a, b) in one.sets.iter().zip(&two.sets).filter(|(a, b)| a != b) {
+                different.push(format!("{}\n  {a:?}\n  {b:?}", a.name));
             }
         }
+        assert!(different.is_empty(), "{}:\n{}", case.display(), different.join("\n"));
         assert_eq!(first, second, "{}", case.display());
         if std::env::var_os("SHOW").is_some() {
             println!("{printed}");

@@ -330,7 +330,8 @@ fn meta(key: MetaKey) -> Named {
         MetaKey::Iifgroup => Named::new("iifgroup", KeyType::DEVGROUP),
         MetaKey::Oifgroup => Named::new("oifgroup", KeyType::DEVGROUP),
         MetaKey::Cgroup => int("meta cgroup", 4),
-        MetaKey::Random => int("meta random", 4),
+        // nft compares it as if it came from the network.
+        MetaKey::Random => Named::new("meta random", KeyType::INTEGER).network_order(4),
         MetaKey::Ipsec => Named::new("meta ipsec", KeyType::BOOLEAN),
         MetaKey::Iifkind => Named::new("meta iifkind", KeyType::Ifname),
         MetaKey::Oifkind => Named::new("meta oifkind", KeyType::Ifname),
