@@ -3,7 +3,8 @@
 //! In: a rule as it was built, or as some version of nft loaded it. Out: the same meaning in one
 //! form, so that two rules can be compared statement by statement.
 
-use super::{CompareOp, Operand, PayloadBase, Rule, Selector, Statement, Transform};
+use super::{CompareOp, MetaKey, Operand, PayloadBase, Rule, Selector, Statement, Transform};
+use crate::model::Protocol;
 
 impl Rule {
     /// The rule in the one form that every version of nft leads to.
@@ -16,7 +17,12 @@ impl Rule {
     #[must_use]
     pub fn canonical(&self) -> Self {
         let mut statements: Vec<Statement> = Vec::with_capacity(self.statements.len());
-        for next in self.statements.iter().cloned().flat_map(split).map(statement) {
+        let mut protocol = None;
+        let apart = self.statements.iter().cloned().flat_map(|statement| {
+            protocol = l4proto(&statement).or(protocol);
+            split(statement, protocol)
+        });
+        for next in apart.map(statement) {
             match statements.last().and_then(|last| range(last, &next)) {
                 Some(range) => {
                     statements.pop();
@@ -88,7 +94,18 @@ fn short_prefix(left: &[Operand], op: CompareOp, right: &[u8]) -> Option<(Operan
 }
 
 /// The fields that nft merged into one load and comparison.
-fn split(statement: Statement) -> Vec<Statement> {
+/// The protocol that the statement asks for.
+fn l4proto(statement: &Statement) -> Option<Protocol> {
+    let Statement::Compare { left, op: CompareOp::Eq, right } = statement else { return None };
+    match (left.as_slice(), right.as_slice()) {
+        ([Operand { selector: Selector::Meta(MetaKey::L4proto), .. }], [number]) => {
+            Some(Protocol(*number))
+        }
+        _ => None,
+    }
+}
+
+fn split(statement: Statement, protocol: Option<Protocol>) -> Vec<Statement> {
     let Statement::Compare { left, op: CompareOp::Eq, right } = &statement else {
         return vec![statement];
     };
@@ -100,10 +117,12 @@ fn split(statement: Statement) -> Vec<Statement> {
     if !transforms.is_empty() || right.len() != *len as usize {
         return vec![statement];
     }
+    let icmp = matches!(protocol, Some(Protocol::ICMP | Protocol::ICMPV6));
     let widths = match (base, offset, len) {
         (PayloadBase::Network, 12, 8) => vec![4, 4],
         (PayloadBase::Network, 8, 32) => vec![16, 16],
-        (PayloadBase::Transport, 0, 4) => vec![2, 2],
+        (PayloadBase::Transport, 0, 4) if protocol.is_none_or(Protocol::has_ports) => vec![2, 2],
+        (PayloadBase::Transport, 0, 2) if icmp => vec![1, 1],
         (PayloadBase::Link, 0, 12) => vec![6, 6],
         (PayloadBase::Link, 0, 14) => vec![6, 6, 2],
         (PayloadBase::Link, 6, 8) => vec![6, 2],

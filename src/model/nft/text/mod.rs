@@ -19,7 +19,9 @@ mod xt;
 pub use block::{chain_declaration, set_declaration, table};
 pub use set::{element, key};
 
-use super::{CompareOp, Family, MetaKey, Operand, PayloadBase, Rule, Selector, Statement, Table};
+use super::{
+    CompareOp, Family, MetaKey, Operand, PayloadBase, Rule, Selector, Statement, Table, Transform,
+};
 use crate::model::Protocol;
 
 /// The network protocol that a rule has established.
@@ -214,7 +216,13 @@ fn needed(statement: &Statement, before: &Context, after: &Context) -> Vec<Depen
     let mut needed = Vec::new();
     for operand in operands(statement) {
         let Selector::Payload { base, .. } = &operand.selector else { continue };
-        if selector::operand(operand, after).text.starts_with('@') {
+        let part_of_byte = match operand.transforms.first() {
+            Some(Transform::Mask { mask, .. }) => {
+                selector::bits_in_byte(operand, mask.as_slice(), after).is_some()
+            }
+            _ => false,
+        };
+        if !part_of_byte && selector::operand(operand, after).text.starts_with('@') {
             continue;
         }
         let network = Dependency::Network(after.network);
