@@ -28,4 +28,13 @@ impl Host {
         };
         (inspect("IPAddress"), inspect("GlobalIPv6Address"))
     }
+
+    /// Whether a container opens a TCP connection to an address and hears something there.
+    pub fn container_hears(&self, name: &str, address: &str, port: u16) -> bool {
+        let script = format!(
+            "printf 'GET / HTTP/1.0\\r\\n\\r\\n' \
+             | docker exec --interactive {name} busybox nc -w 2 {address} {port} | grep -q ."
+        );
+        self.try_sh(&script).status.success()
+    }
 }

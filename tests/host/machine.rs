@@ -1,5 +1,6 @@
 //! Boots a host, runs commands in it, reboots it, cuts its power.
 
+use super::cgroup;
 use crate::net::{Lab, Namespace};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ pub struct Host {
     pub lab: Lab,
     setup: Setup,
     directory: PathBuf,
+    groups: Vec<PathBuf>,
     /// The supervising `systemd-nspawn`; `None` while the power is off.
     supervisor: Option<Child>,
     init: u32,
@@ -55,7 +57,10 @@ impl Host {
         for part in ["upper", "work", "root", "docker"] {
             fs::create_dir_all(directory.join(part)).unwrap();
         }
-        let mut host = Self { lab, setup, directory, supervisor: None, init: 0 };
+        let groups = cgroup::make(&format!("fwctl-test-{owner}-{count}"));
+        let listed: Vec<String> = groups.iter().map(|group| group.display().to_string()).collect();
+        fs::write(directory.join("cgroups"), listed.join("\n")).unwrap();
+        let mut host = Self { lab, setup, directory, groups, supervisor: None, init: 0 };
         if setup == Setup::WithoutDocker {
             let units = host.directory.join("upper/etc/systemd/system");
             fs::create_dir_all(&units).unwrap();
@@ -109,9 +114,9 @@ impl Host {
         let mut command = Command::new("timeout");
         command
             .args(["--kill-after=5", "120", "nsenter", "--target", &self.init.to_string()])
-            .args(["--all", "--wd=/root", "env", "-i", "HOME=/root", "LC_ALL=C.UTF-8"])
+            .args(["--all", "env", "-i", "HOME=/root", "LC_ALL=C.UTF-8"])
             .arg("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-            .args(["sh", "-c", script])
+            .args(["sh", "-c", &format!("cd\n{script}")])
             .stdin(Stdio::null());
         command
     }
@@ -147,6 +152,7 @@ impl Host {
         let script = format!(
             "cd '{}' && mount -t overlay overlay -o 'lowerdir={},upperdir=upper,workdir=work' root \
              || {{ [ -e root/etc ] || cp -a --reflink=auto '{}/.' root && cp -a upper/. root; }} \
+             && while read -r group || [ \"$group\" ]; do echo $$ >\"$group/cgroup.procs\"; done <cgroups \
              && exec systemd-nspawn \"$@\"",
             self.directory.display(),
             tree.display(),
@@ -183,7 +189,7 @@ impl Host {
             match String::from_utf8_lossy(&state.stdout).trim() {
                 "running" => break,
                 "degraded" => {
-                    panic!("the host booted degraded:\n{}", self.sh("systemctl --failed"))
+                    panic!("the host booted degraded:\n{}", self.sh("systemctl --failed; systemctl status --no-pager --full --state=failed || true"))
                 }
                 _ => assert!(Instant::now() < end, "the host does not boot:\n{}", self.console()),
             }
@@ -231,6 +237,7 @@ impl Drop for Host {
             kill(self.init);
             self.wait_off();
         }
+        cgroup::remove(&self.groups);
         let _ = fs::remove_dir_all(&self.directory);
     }
 }
@@ -272,6 +279,8 @@ fn end_leftovers() {
                 std::thread::sleep(Duration::from_millis(50));
             }
         }
+        let groups = fs::read_to_string(entry.path().join("cgroups")).unwrap_or_default();
+        cgroup::remove(&groups.lines().map(PathBuf::from).collect::<Vec<_>>());
         let _ = fs::remove_dir_all(entry.path());
     }
 }

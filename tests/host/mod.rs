@@ -22,7 +22,9 @@
 // Each test file compiles this module anew and uses a part of it.
 #![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::missing_panics_doc)]
 
+mod cgroup;
 mod container;
+mod doors;
 mod machine;
 mod ssh;
 

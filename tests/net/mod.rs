@@ -22,11 +22,14 @@
 // Each test file compiles this module anew and uses a part of it.
 #![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::missing_panics_doc)]
 
+mod flood;
+mod generation;
 mod lab;
 mod listen;
 mod namespace;
 mod probe;
 
+pub use flood::{Flood, Flooded};
 pub use lab::*;
 pub use listen::Listener;
 pub use namespace::{Namespace, owner_id, owner_lives, run};

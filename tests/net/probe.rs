@@ -6,7 +6,6 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, ipproto
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
-use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 /// How long a probe waits before it calls the other side silent. A TCP SYN is sent twice in that
@@ -147,17 +146,23 @@ pub fn tcp_stream(from: &Namespace, to: impl Into<SocketAddr>) -> io::Result<Tcp
 
 /// Opens a TCP connection from an address of a namespace and gives it.
 pub fn tcp_from(from: &Namespace, source: Option<IpAddr>, to: SocketAddr) -> io::Result<TcpStream> {
-    let fd: io::Result<OwnedFd> = from.enter(|| {
-        let fd = socket_with(family(&to), SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-        if let Some(source) = source {
-            bind(&fd, &SocketAddr::new(source, 0))?;
-        }
-        // Linux bounds connect(2) by the send timeout (socket(7)); it then fails as in progress.
-        set_socket_timeout(&fd, Timeout::Send, Some(PATIENCE))?;
-        connect(&fd, &to)?;
-        Ok(fd)
-    });
-    Ok(TcpStream::from(fd?))
+    from.enter(|| tcp_within(source, to, PATIENCE))
+}
+
+/// Opens a TCP connection from the calling thread's namespace, where it answers within the time.
+pub fn tcp_within(
+    source: Option<IpAddr>,
+    to: SocketAddr,
+    patience: Duration,
+) -> io::Result<TcpStream> {
+    let fd = socket_with(family(&to), SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    if let Some(source) = source {
+        bind(&fd, &SocketAddr::new(source, 0))?;
+    }
+    // Linux bounds connect(2) by the send timeout (socket(7)); it then fails as in progress.
+    set_socket_timeout(&fd, Timeout::Send, Some(patience))?;
+    connect(&fd, &to)?;
+    Ok(TcpStream::from(fd))
 }
 
 fn family(address: &SocketAddr) -> AddressFamily {
