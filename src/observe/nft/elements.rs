@@ -4,7 +4,8 @@
 //! an element of its own with a flag); these become intervals with both bounds included.
 
 use super::attr::{Attributes, text, user_data};
-use super::expression::{Decoder, bytes, verdict};
+use super::expression::Decoder;
+use super::simple::{bytes, verdict};
 use crate::model::nft::{Element, ElementData, ElementKey, Set};
 
 const NFTA_SET_ELEM_KEY: u16 = 1;

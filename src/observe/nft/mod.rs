@@ -10,8 +10,12 @@
 mod attr;
 mod elements;
 mod expression;
+mod keys;
+mod nat;
 mod objects;
+mod other;
 mod registers;
+mod simple;
 mod socket;
 mod uapi;
 mod xt;

@@ -5,7 +5,8 @@
 
 use super::attr::{Attributes, Message, Messages, text, user_data};
 use super::elements::{self, Raw};
-use super::expression::{Decoder, Shape, object_kind};
+use super::expression::{Decoder, Shape};
+use super::simple::object_kind;
 use super::uapi::{SUBSYS_NFTABLES, message};
 use crate::model::nft::{
     BaseChain, Chain, Elements, Family, Hook, KeyType, Object, Rule, Ruleset, Set, SetData,

@@ -89,8 +89,11 @@ pub(super) fn conntrack(revision: u32, raw: Fields) -> Option<XtMatch> {
         others.push(format!("ctdir {direction}"));
     }
     others.sort();
-    let states = tested(STATE).then(|| nft_states(state));
-    Some(XtMatch::Conntrack { states, others, invert: inverted & STATE != 0 })
+    Some(XtMatch::Conntrack {
+        states: tested(STATE).then(|| nft_states(state)),
+        others,
+        invert: inverted & STATE != 0,
+    })
 }
 
 fn prefix(address: IpAddr, mask: IpAddr) -> String {
