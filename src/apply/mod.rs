@@ -8,6 +8,8 @@ mod kernel;
 mod nft;
 mod seen;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use kernel::{Kernel, Live};
 pub use nft::{Nft, NftError};

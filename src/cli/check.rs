@@ -2,7 +2,7 @@
 
 use super::args::{CheckFormat, Global};
 use super::{Exit, failure::Failure, inputs, output, output::Output, paths::Paths};
-use crate::policy::Style;
+use crate::policy::{self, Style};
 use crate::report;
 use std::path::PathBuf;
 
@@ -40,5 +40,12 @@ pub fn run(
             }
         }
     }
-    Ok(if policy.is_some() { Exit::Done } else { Exit::Failed })
+    let Some(policy) = policy else { return Ok(Exit::Failed) };
+    let failures = policy::check_expectations(policy);
+    if check.format == CheckFormat::Text {
+        for failure in &failures {
+            output::warning(&failure.to_string());
+        }
+    }
+    Ok(if failures.is_empty() { Exit::Done } else { Exit::Violated })
 }

@@ -145,14 +145,19 @@ impl Guard<'_> {
             _ => IpFamily::BOTH.to_vec(),
         };
         if let Some(sources) = &self.policy.guard.from {
-            return sources.iter().find_map(|source| self.closed_to(source, &families, &target));
+            // Whoever is named there must get in, all of them.
+            let whole = [ReachVerdict::Partial, ReachVerdict::Closed];
+            return sources
+                .iter()
+                .find_map(|source| self.closed_to(source, &families, &target, &whole));
         }
         let matching: Vec<&&SshSession> = sessions
             .iter()
             .filter(|session| families.contains(&IpFamily::of(session.remote.ip().to_canonical())))
             .collect();
         if sessions.is_empty() {
-            return self.closed_to(&Source::Zone(ZoneRef::Internet), &families, &target);
+            let internet = Source::Zone(ZoneRef::Internet);
+            return self.closed_to(&internet, &families, &target, &[ReachVerdict::Closed]);
         }
         let to = |session: &SshSession| {
             SocketAddr::new(dialled.unwrap_or(session.local.ip()), range.first())
@@ -160,18 +165,25 @@ impl Guard<'_> {
         matching.iter().find_map(|session| self.closed_to_client(session, to(session)))
     }
 
-    /// A part of the source for which the target is closed in every family that it has.
-    fn closed_to(&self, source: &Source, families: &[IpFamily], target: &Target) -> Option<Closed> {
+    /// An IP version of the source for which the answer is one of these.
+    fn closed_to(
+        &self,
+        source: &Source,
+        families: &[IpFamily],
+        target: &Target,
+        refused: &[ReachVerdict],
+    ) -> Option<Closed> {
         let answers: Vec<Reach> = families
             .iter()
             .filter_map(|family| self.judge.reach_source(source, *family, target))
             .collect();
-        let closed = answers.iter().find(|reach| reach.verdict == ReachVerdict::Closed)?;
+        let closed = answers.iter().find(|reach| refused.contains(&reach.verdict))?;
+        let witness = closed.refused.as_ref().unwrap_or(&closed.witness);
         let denied_by = match closed.by {
             crate::policy::DecidedBy::Deny => closed.origins.clone(),
             _ => Vec::new(),
         };
-        Some(Closed { from: words(source), witness: Some(closed.witness.address), denied_by })
+        Some(Closed { from: words(source), witness: Some(witness.address), denied_by })
     }
 }
 
