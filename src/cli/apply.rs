@@ -10,7 +10,7 @@ use crate::observe::{self, Snapshot};
 use crate::plan::{self, Outcome, Plan};
 use crate::policy::Policy;
 use crate::report;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::path::Path;
 
 /// Shows what changes, checks that nobody is locked out, and changes the rules in one transaction.
@@ -44,6 +44,7 @@ pub fn run(
         .state(UNTOUCHED)
         .hint("`fwctl apply --no-confirm` keeps the change at once; the guard still stands"));
     }
+    can_ask(apply.yes)?;
     let policy = inputs::policy(global, paths, output.width)?;
     let state = state(paths);
     let lock = lock(&state)?;
@@ -61,14 +62,14 @@ pub fn run(
         );
         return report_unchanged(plan.desired.generation, output);
     }
-    output.note(&report::plan::text(&plan, output.view()));
+    output.show(&report::plan::text(&plan, output.view()));
     let guarded = match guard::guard(plan, &policy, &snapshot) {
         Ok(guarded) => guarded,
         Err(refused) if apply.override_guard => overridden(*refused),
         Err(refused) => return Err(refusal(&refused)),
     };
-    if !apply.yes && !agreed("Apply this?")? {
-        return Err(Failure::new(Exit::Failed, "not applied").state(UNTOUCHED));
+    if !apply.yes && !agreed("\nApply this?") {
+        return Err(Failure::new(Exit::Failed, "not applied: the answer was no").state(UNTOUCHED));
     }
     change(&lock, guarded, &policy, &snapshot, &state, output)
 }
@@ -226,18 +227,22 @@ fn refusal(refused: &Refused) -> Failure {
     failure
 }
 
-/// Asks on the terminal; without one, somebody must have said yes beforehand.
-pub(super) fn agreed(question: &str) -> Result<bool, Failure> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::new(Exit::Usage, "nobody can be asked: there is no terminal")
-            .state(UNTOUCHED)
-            .hint("`--yes` answers beforehand"));
+/// Whether there will be somebody to ask; said before any work is done.
+pub(super) fn can_ask(yes: bool) -> Result<(), Failure> {
+    if yes || std::io::stdin().is_terminal() {
+        return Ok(());
     }
-    let mut stderr = std::io::stderr().lock();
-    let _ = write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush());
+    Err(Failure::new(Exit::Usage, "nobody can be asked: there is no terminal")
+        .state(UNTOUCHED)
+        .hint("`--yes` answers beforehand"))
+}
+
+/// Asks on the terminal.
+pub(super) fn agreed(question: &str) -> bool {
+    output::aside(&format!("{question} [y/N] "));
     let mut answer = String::new();
     let read = std::io::stdin().read_line(&mut answer);
-    Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
+    read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
 }
 
 /// What apply could not do, and what to do about it.

@@ -1,6 +1,6 @@
 //! `fwctl off`: takes our table out.
 
-use super::apply::{agreed, failed, host, kernel, lock, state};
+use super::apply::{agreed, can_ask, failed, host, kernel, lock, state};
 use super::{Exit, failure::Failure, output::Output, paths::Paths};
 use crate::compile::TABLE;
 use crate::model::nft::Family;
@@ -19,6 +19,7 @@ pub struct Off {
 
 /// Takes it out.
 pub fn run(off: &Off, paths: &Paths, output: &Output) -> Result<Exit, Failure> {
+    can_ask(off.yes)?;
     let state = state(paths);
     let lock = lock(&state)?;
     let snapshot = host(paths, &state)?;
@@ -30,8 +31,9 @@ pub fn run(off: &Off, paths: &Paths, output: &Output) -> Result<Exit, Failure> {
         "Every port that only fwctl closes will be reachable again, databases too. The rules of \
          others (Docker, ufw, firewalld) stay as they are.",
     );
-    if !off.yes && !agreed("Take fwctl's table out?")? {
-        return Err(Failure::new(Exit::Failed, "nothing was done").state(super::inputs::UNTOUCHED));
+    if !off.yes && !agreed("Take fwctl's table out?") {
+        return Err(Failure::new(Exit::Failed, "not taken out: the answer was no")
+            .state(super::inputs::UNTOUCHED));
     }
     crate::apply::off(&lock, &state, &kernel()?).map_err(|error| failed(&error))?;
     output.result("fwctl is off: its table is gone, and nothing of it filters any more.\n")?;

@@ -6,7 +6,7 @@
 
 use super::args::Color;
 use super::{Exit, failure::Failure};
-use crate::report::{layout::labelled, style};
+use crate::report::{layout::labelled, layout::wrap, style};
 use std::io::{ErrorKind, Write as _};
 
 /// How wide text is where neither a terminal nor COLUMNS says.
@@ -52,7 +52,14 @@ impl Output {
     /// Says something on the way, unless told to be quiet.
     pub fn note(&self, text: &str) {
         if !self.quiet {
-            aside(&format!("{}\n", text.trim_end()));
+            aside(&format!("{}\n", wrap(text, self.width).join("\n")));
+        }
+    }
+
+    /// Shows a report on the way, unless told to be quiet.
+    pub fn show(&self, report: &str) {
+        if !self.quiet {
+            aside(report);
         }
     }
 }

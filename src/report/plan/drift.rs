@@ -2,11 +2,17 @@
 //! that mend it.
 
 use super::{View, rules};
+use crate::model::nft::Element;
 use crate::plan::{Edit, Plan};
-use crate::report::layout::{labelled, styled};
+use crate::report::layout::{labelled, styled, wrap};
 use crate::report::style;
 use anstyle::Style;
+use std::borrow::Cow;
 use std::fmt::Write as _;
+
+/// What a reader of both the doors and these changes must know.
+pub const REMARK: &str = "Apply puts the table back as the policy says. What a door was before is \
+                          told above as the policy had it, without these changes.";
 
 /// The title over what was changed by hand.
 pub fn title(plan: &Plan) -> String {
@@ -61,8 +67,70 @@ pub fn text(out: &mut String, plan: &Plan, view: View) {
     }
     let _ = writeln!(out, "\n{}", styled(style::STRONG, &title(plan)));
     for (word, tint, what) in events(plan, rules::elements_shown(view.verbose)) {
-        out.push_str(&labelled(2, &format!("{word} "), tint, &what, view.width));
+        out.push_str(&labelled(2, &format!("{word:<7}"), tint, &what, view.width));
     }
-    let text = "Apply puts the table back as the policy says.";
-    let _ = writeln!(out, "  {}", styled(style::FAINT, text));
+    for line in wrap(REMARK, view.width.saturating_sub(2)) {
+        let _ = writeln!(out, "  {}", styled(style::FAINT, &line));
+    }
+}
+
+/// The edits less what only mends changes by hand.
+pub fn without<'p>(edits: &'p [Edit], drift: &[Edit]) -> Vec<Cow<'p, Edit>> {
+    let mended = |edit: &Edit| -> Vec<&Element> {
+        let same = |other: &&Edit| match (edit, other) {
+            (Edit::AddElements { set, .. }, Edit::AddElements { set: other, .. })
+            | (Edit::DeleteElements { set, .. }, Edit::DeleteElements { set: other, .. }) => {
+                set == other
+            }
+            _ => false,
+        };
+        drift.iter().filter(same).flat_map(elements).collect()
+    };
+    let mut left = Vec::new();
+    for edit in edits.iter().filter(|edit| !drift.contains(edit)) {
+        let mended = mended(edit);
+        if mended.is_empty() {
+            left.push(Cow::Borrowed(edit));
+            continue;
+        }
+        let mut edit = edit.clone();
+        if let Edit::AddElements { elements, .. } | Edit::DeleteElements { elements, .. } =
+            &mut edit
+        {
+            elements.retain(|element| !mended.contains(&element));
+        }
+        if !elements(&edit).is_empty() {
+            left.push(Cow::Owned(edit));
+        }
+    }
+    left
+}
+
+fn elements(edit: &Edit) -> &[Element] {
+    match edit {
+        Edit::AddElements { elements, .. } | Edit::DeleteElements { elements, .. } => elements,
+        Edit::AddTable
+        | Edit::Rebuild { .. }
+        | Edit::AddSet { .. }
+        | Edit::AddChain { .. }
+        | Edit::AddRule { .. }
+        | Edit::DeleteRule { .. }
+        | Edit::DeleteChain { .. }
+        | Edit::DeleteSet { .. } => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::plan::fixture;
+
+    #[test]
+    fn what_only_mends_changes_by_hand_is_no_change_of_the_policy() {
+        let plan = fixture::drifted();
+        assert!(without(&plan.edits, &plan.drift).is_empty());
+        let (grown, mended) = fixture::mixed();
+        let left = without(&grown, &mended);
+        assert_eq!(left.iter().map(|edit| elements(edit).len()).collect::<Vec<_>>(), [2]);
+    }
 }

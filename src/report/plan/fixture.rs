@@ -318,3 +318,9 @@ pub fn drifted() -> Plan {
     plan.edits.clone_from(&plan.drift);
     plan
 }
+
+/// Edits that add three elements, one of which only mends what was changed by hand.
+pub fn mixed() -> (Vec<Edit>, Vec<Edit>) {
+    let add = |elements| Edit::AddElements { set: "blocklist_4".to_owned(), elements };
+    (vec![add(prefixes(3))], vec![add(prefixes(1))])
+}

@@ -40,6 +40,7 @@ pub fn markdown(plan: &Plan) -> String {
         for (word, _, what) in drift::events(plan, rules::elements_shown(false)) {
             let _ = writeln!(out, "- {word}: {}", code(&what));
         }
+        let _ = writeln!(out, "\n{}", drift::REMARK);
     }
     table(&mut out, &rows, plan.outcome);
     diff(&mut out, plan);
@@ -105,8 +106,8 @@ fn table(out: &mut String, rows: &[Row], outcome: Outcome) {
 }
 
 fn diff(out: &mut String, plan: &Plan) {
-    let edits =
-        plan.edits.iter().filter(|edit| !rules::is_marker(edit) && !plan.drift.contains(edit));
+    let edits = drift::without(&plan.edits, &plan.drift);
+    let edits = edits.iter().map(AsRef::as_ref).filter(|edit| !rules::is_marker(edit));
     let blocks = rules::blocks(edits, &plan.table, rules::elements_shown(false));
     if blocks.is_empty() {
         return;

@@ -39,11 +39,11 @@ pub fn text(plan: &Plan, view: View) -> String {
 
 /// What changes in the table, less what was changed by hand and is only mended.
 fn rule_changes(out: &mut String, plan: &Plan, view: View) {
-    let edits: Vec<_> = plan
-        .edits
+    let edits = drift::without(&plan.edits, &plan.drift);
+    let edits: Vec<&Edit> = edits
         .iter()
+        .map(AsRef::as_ref)
         .filter(|edit| view.verbose || !rules::is_marker(edit))
-        .filter(|edit| !plan.drift.contains(edit))
         .collect();
     if edits.is_empty() {
         return;
