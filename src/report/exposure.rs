@@ -2,7 +2,7 @@
 //!
 //! In: the endpoints of a plan. Out: rows in which sockets of both IP versions, and the proxy and
 //! NAT of one published port, are one wherever they fare the same in every zone; where they do
-//! not, they stay apart and say how.
+//! not, they say how.
 
 use super::phrase;
 use crate::model::{Bind, IpFamily, ServedBy, ZoneRef};
@@ -14,6 +14,10 @@ use std::collections::BTreeMap;
 pub struct Reach {
     /// The zone.
     pub zone: ZoneRef,
+    /// Over which IP versions.
+    pub families: Vec<IpFamily>,
+    /// Whether it fares otherwise over the other one.
+    pub apart: bool,
     /// Now.
     pub before: Verdict,
     /// Afterwards.
@@ -104,6 +108,35 @@ impl Row {
         groups
     }
 
+    /// From where: the zones of a group of [`Row::changes`], in words.
+    pub fn from(&self, group: &[&Reach]) -> String {
+        let outside = |reach: &&Reach| reach.zone != ZoneRef::Host;
+        let family = match group[0].families[..] {
+            [only] if group.iter().all(|reach| reach.apart && reach.families == [only]) => {
+                Some(only)
+            }
+            _ => None,
+        };
+        let all = self.reach.iter().filter(outside);
+        let all = all.filter(|reach| family.is_none_or(|own| reach.families.contains(&own)));
+        let zone = |reach: &&Reach| match reach.families[..] {
+            [only] if reach.apart && family.is_none() => {
+                format!("{} ({})", reach.zone, phrase::family(only))
+            }
+            _ => reach.zone.to_string(),
+        };
+        let zones = if group.len() > 1 && group.iter().filter(|r| outside(r)).count() == all.count()
+        {
+            "everywhere".to_owned()
+        } else {
+            group.iter().map(zone).collect::<Vec<_>>().join(", ")
+        };
+        match family {
+            Some(family) => format!("{zones} over {}", phrase::family(family)),
+            None => zones,
+        }
+    }
+
     /// The sign of all its changes together; empty where there are none.
     pub fn sign(&self) -> &'static str {
         let mut signs: Vec<_> = self.changes().iter().map(|(change, _)| change.sign()).collect();
@@ -125,6 +158,24 @@ impl Row {
         self.loopback || (self.network.is_some() && self.reach.iter().all(closed))
     }
 
+    /// Itself where both IP versions fare the same in every zone, else one row for each.
+    pub fn by_family(&self) -> Vec<Self> {
+        if !self.reach.iter().any(|reach| reach.apart) {
+            return vec![self.clone()];
+        }
+        let of = |family: IpFamily| Self {
+            dialled: format!("{} ({})", self.dialled, phrase::family(family)),
+            reach: self
+                .reach
+                .iter()
+                .filter(|reach| reach.families.contains(&family))
+                .cloned()
+                .collect(),
+            ..self.clone()
+        };
+        IpFamily::BOTH.into_iter().map(of).collect()
+    }
+
     /// How it fares in a zone.
     pub fn in_zone(&self, zone: &ZoneRef) -> Option<&Reach> {
         self.reach.iter().find(|reach| reach.zone == *zone)
@@ -143,7 +194,7 @@ pub fn rows(exposure: &[EndpointExposure], whole: bool) -> Vec<Row> {
         }
     }
     doors.sort_by(|a, b| a.order.cmp(&b.order));
-    let rows = doors.into_iter().flat_map(Door::rows).collect();
+    let rows = doors.into_iter().map(Door::row).collect();
     if whole { rows } else { collapse_networks(rows) }
 }
 
@@ -235,55 +286,44 @@ impl Door {
         self.fates.extend(other.fates);
     }
 
-    /// One row where both IP versions fare the same in every zone, else one for each.
-    fn rows(self) -> Vec<Row> {
-        let of =
-            |family: IpFamily| self.fates.iter().filter(move |((_, _, own), _)| *own == family);
-        let equal = of(IpFamily::Ipv4).all(|((order, zone, _), fate)| {
-            let other = self.fates.get(&(order.clone(), zone.clone(), IpFamily::Ipv6));
-            other.is_none_or(|other| other == fate)
-        });
-        let row = |suffix: &str, fates: Vec<(&ZoneRef, &Fate)>| Row {
-            dialled: format!("{}{suffix}", self.dialled),
-            who: self.who.clone(),
-            server: self.server.clone(),
-            path: self.paths.join(", "),
-            network: self.network.clone(),
-            loopback: !fates.is_empty()
-                && fates
-                    .iter()
-                    .all(|(zone, fate)| **zone == ZoneRef::Host || fate.2 == DecidedBy::Loopback),
-            reach: fates
-                .into_iter()
-                .map(|(zone, (before, after, _, because))| Reach {
-                    zone: zone.clone(),
-                    before: *before,
-                    after: *after,
-                    because: because.clone(),
-                })
-                .collect(),
+    fn row(self) -> Row {
+        let suffix = match self.bind {
+            Bind::AnyIpv4 => " (IPv4)",
+            Bind::AnyIpv6 => " (IPv6)",
+            Bind::Any | Bind::Address(_) => "",
         };
-        if equal {
-            let suffix = match self.bind {
-                Bind::AnyIpv4 => " (IPv4)",
-                Bind::AnyIpv6 => " (IPv6)",
-                Bind::Any | Bind::Address(_) => "",
-            };
-            // The map is sorted by zone, then version: of two versions the first stays.
-            let mut fates: Vec<(&ZoneRef, &Fate)> = Vec::new();
-            for ((_, zone, _), fate) in &self.fates {
-                if fates.last().is_none_or(|(last, _)| *last != zone) {
-                    fates.push((zone, fate));
+        let loopback = |((_, zone, _), fate): (&(_, ZoneRef, _), &Fate)| {
+            *zone == ZoneRef::Host || fate.2 == DecidedBy::Loopback
+        };
+        let loopback = !self.fates.is_empty() && self.fates.iter().all(loopback);
+        // The map is sorted by zone, then IP version.
+        let mut reach: Vec<Reach> = Vec::new();
+        for ((_, zone, family), (before, after, _, because)) in self.fates {
+            let mut own =
+                Reach { zone, families: vec![family], apart: false, before, after, because };
+            match reach.last_mut() {
+                Some(last) if last.zone == own.zone => {
+                    let fate = |reach: &Reach| (reach.before, reach.after, reach.because.clone());
+                    if fate(last) == fate(&own) {
+                        last.families.push(family);
+                    } else {
+                        last.apart = true;
+                        own.apart = true;
+                        reach.push(own);
+                    }
                 }
+                _ => reach.push(own),
             }
-            return vec![row(suffix, fates)];
         }
-        let both = IpFamily::BOTH.into_iter();
-        both.map(|family| {
-            let fates = of(family).map(|((_, zone, _), fate)| (zone, fate)).collect();
-            row(&format!(" ({})", phrase::family(family)), fates)
-        })
-        .collect()
+        Row {
+            dialled: format!("{}{suffix}", self.dialled),
+            who: self.who,
+            server: self.server,
+            path: self.paths.join(", "),
+            network: self.network,
+            loopback,
+            reach,
+        }
     }
 }
 

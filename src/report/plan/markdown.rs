@@ -51,7 +51,6 @@ fn doors(out: &mut String, rows: &[Row], change: Change, title: &str) {
     let mut lines = String::new();
     for row in rows {
         for (_, group) in row.changes().into_iter().filter(|(own, _)| *own == change) {
-            let zones: Vec<String> = group.iter().map(|reach| reach.zone.to_string()).collect();
             let (before, after) =
                 (phrase::verdict(group[0].before), phrase::verdict(group[0].after));
             let who = if row.path.is_empty() {
@@ -64,7 +63,7 @@ fn doors(out: &mut String, rows: &[Row], change: Change, title: &str) {
                 "| {} | {} | {} | {before} → **{after}** | {} |",
                 escape(&row.dialled),
                 escape(&who),
-                escape(&zones.join(", ")),
+                escape(&row.from(&group)),
                 escape(&group[0].because)
             );
         }
@@ -87,7 +86,7 @@ fn table(out: &mut String, rows: &[Row], outcome: Outcome) {
         let _ = write!(out, " {} |", escape(&zone.to_string()));
     }
     let _ = writeln!(out, "\n|---|---|---|{}", "---|".repeat(zones.len()));
-    for row in &shown {
+    for row in shown.iter().flat_map(|row| row.by_family()) {
         let sign = row.sign();
         let sign = if sign.is_empty() { String::new() } else { code(sign) };
         let _ = write!(out, "| {sign} | {} | {} |", escape(&row.dialled), escape(&row.who));

@@ -116,13 +116,7 @@ fn described(row: &Row) -> String {
 
 /// From where, from what to what, and why.
 fn fate(row: &Row, group: &[&Reach]) -> [String; 3] {
-    let outside = row.reach.iter().filter(|reach| reach.zone != ZoneRef::Host).count();
-    let zones: Vec<String> = group.iter().map(|reach| reach.zone.to_string()).collect();
-    let from = if group.len() == outside && outside > 1 {
-        "from everywhere".to_owned()
-    } else {
-        format!("from {}", zones.join(", "))
-    };
+    let from = format!("from {}", row.from(group));
     let (before, after) = (phrase::verdict(group[0].before), phrase::verdict(group[0].after));
     [from, format!("{before} → {after}"), group[0].because.clone()]
 }
@@ -155,6 +149,7 @@ fn table(rows: &[Row], outcome: Outcome, view: View) -> String {
     let zones = exposure::zones(rows);
     let (shown, hidden): (Vec<&Row>, Vec<&Row>) =
         rows.iter().partition(|row| view.verbose || !row.is_minor());
+    let shown: Vec<Row> = shown.into_iter().flat_map(Row::by_family).collect();
     let title = match outcome {
         Outcome::Unchanged => "Who can reach what",
         Outcome::Create | Outcome::Update => "Who can reach what, once applied",
@@ -194,7 +189,7 @@ struct Columns {
 }
 
 /// Endpoints down, zones across.
-fn matrix(rows: &[&Row], zones: &[ZoneRef], Columns { path, why, unit }: Columns) -> Table {
+fn matrix(rows: &[Row], zones: &[ZoneRef], Columns { path, why, unit }: Columns) -> Table {
     let path = path && rows.iter().any(|row| !row.path.is_empty());
     let mut table = Table::default();
     let optional = |wanted: bool, text: &str| if wanted { text.to_owned() } else { String::new() };
