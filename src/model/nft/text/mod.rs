@@ -10,6 +10,7 @@
 
 mod action;
 mod block;
+mod header;
 mod matching;
 mod selector;
 mod set;
