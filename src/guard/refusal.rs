@@ -123,15 +123,23 @@ impl Refusal {
         }
     }
 
-    /// What to do where nothing can simply be added.
+    /// What else there is to do, or what to do where nothing can simply be added.
     pub fn advice(&self) -> Option<String> {
         match self {
             Self::Session { denied_by, .. }
             | Self::Listener { denied_by, .. }
-            | Self::Keep { denied_by, .. } => {
+            | Self::Keep { denied_by, .. }
+                if !denied_by.is_empty() =>
+            {
                 let origin = denied_by.first()?;
                 Some(format!("a deny beats every allow: narrow `from` or the ports of {origin}"))
             }
+            Self::Listener { from, .. } | Self::Keep { from, .. } if from == "internet" => Some(
+                "where SSH is meant for some only, say for whom it must stay open: \
+                 `[guard]` with `from = [...]`"
+                    .to_owned(),
+            ),
+            Self::Session { .. } | Self::Listener { .. } | Self::Keep { .. } => None,
             Self::Expectation { .. } => {
                 Some("change the rules, or the expectation if it is not meant".to_owned())
             }
