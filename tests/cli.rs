@@ -257,3 +257,20 @@ fn apply_says_that_confirmation_is_not_there_yet() {
     let text = stderr(&output);
     assert!(text.contains("--no-confirm") && text.contains("nothing was changed"), "{text}");
 }
+
+#[test]
+fn a_snapshot_without_rules_is_not_taken_for_a_host_without_rules() {
+    let root = root_with(GOOD);
+    let mut snapshot =
+        fwctl::observe::Snapshot::from_json(&std::fs::read_to_string(WEB1).expect("it is there"))
+            .expect("a snapshot");
+    let (subject, message) = ("nftables".to_owned(), "needs root".to_owned());
+    snapshot.warnings.push(fwctl::observe::Warning { subject, message });
+    std::fs::write(root.path().join("blind.json"), snapshot.to_json()).expect("a file");
+    for command in ["plan", "status"] {
+        let output = run(root.path(), &[command, "--snapshot", "blind.json"]);
+        assert_eq!((code(&output), stdout(&output).as_str()), (1, ""), "{command}");
+        let text = stderr(&output);
+        assert!(text.contains("not known") && text.contains("needs root"), "{command}: {text}");
+    }
+}

@@ -125,15 +125,7 @@ pub(super) fn kernel() -> Result<apply::Live, Failure> {
 
 /// This host; it is a failure where the rules in force are not known.
 pub(super) fn host(paths: &Paths, state: &State) -> Result<Snapshot, Failure> {
-    let mut snapshot = inputs::live(paths);
-    if let Some(warning) = snapshot.warnings.iter().find(|warning| warning.subject == "nftables") {
-        return Err(Failure::new(
-            Exit::Failed,
-            format!("the rules in force are not known: {}", warning.message),
-        )
-        .state(UNTOUCHED)
-        .hint("run fwctl as root"));
-    }
+    let mut snapshot = inputs::live(paths)?;
     // A death between the kernel's commit and the record on disk leaves the record behind: the
     // kernel is believed.
     let mended = apply::believe_the_kernel(&mut snapshot, state);

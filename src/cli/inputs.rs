@@ -38,9 +38,10 @@ pub fn policy(global: &Global, paths: &Paths, width: usize) -> Result<policy::Po
     }
 }
 
-/// The host that is meant: this one, or the one of a snapshot file.
+/// The host that is meant: this one, or the one of a snapshot file. It is a failure where its rules
+/// are not known, since nothing true can be said without them.
 pub fn snapshot(host: &Host, paths: &Paths) -> Result<Snapshot, Failure> {
-    let Some(path) = &host.snapshot else { return Ok(live(paths)) };
+    let Some(path) = &host.snapshot else { return live(paths) };
     let fail = |error: &dyn std::error::Error| {
         let headline = format!("the snapshot {} cannot be read", path.display());
         Failure::from_error(Exit::Failed, headline, error)
@@ -49,20 +50,39 @@ pub fn snapshot(host: &Host, paths: &Paths) -> Result<Snapshot, Failure> {
     };
     let text = std::fs::read_to_string(path).map_err(|error| fail(&error))?;
     let snapshot = Snapshot::from_json(&text).map_err(|error| fail(&error))?;
+    with_ruleset(snapshot, "take the snapshot as root")
+}
+
+/// This host, its rules included.
+pub fn live(paths: &Paths) -> Result<Snapshot, Failure> {
+    with_ruleset(observed(paths), "run fwctl as root")
+}
+
+/// As much of this host as can be read.
+pub fn observed(paths: &Paths) -> Snapshot {
+    let defaults = observe::Options::default();
+    let root = paths.root().map_or(defaults.root, Path::to_path_buf);
+    observe::observe(&observe::Options { root, ..defaults })
+}
+
+/// The subject of the warning that the ruleset could not be read.
+const RULESET: &str = "nftables";
+
+fn with_ruleset(snapshot: Snapshot, hint: &str) -> Result<Snapshot, Failure> {
+    let lost = snapshot.warnings.iter().find(|warning| warning.subject == RULESET);
+    if let Some(warning) = lost {
+        let mut failure = Failure::new(Exit::Failed, "the rules in force are not known")
+            .state(UNTOUCHED)
+            .hint(hint);
+        failure.causes.push(warning.message.clone());
+        return Err(failure);
+    }
     warn(&snapshot);
     Ok(snapshot)
 }
 
-/// This host.
-pub fn live(paths: &Paths) -> Snapshot {
-    let defaults = observe::Options::default();
-    let root = paths.root().map_or(defaults.root, Path::to_path_buf);
-    let snapshot = observe::observe(&observe::Options { root, ..defaults });
-    warn(&snapshot);
-    snapshot
-}
-
-fn warn(snapshot: &Snapshot) {
+/// Says what could not be read.
+pub fn warn(snapshot: &Snapshot) {
     for warning in &snapshot.warnings {
         output::warning(&format!("{}: {}", warning.subject, warning.message));
     }

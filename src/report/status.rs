@@ -32,7 +32,7 @@ pub fn text(status: &Status, view: View) -> String {
             let title = format!("{host}: there is a table inet fwctl that fwctl did not make");
             let _ = writeln!(out, "{}\n", layout::styled(style::ERROR, &title));
             out.push_str("  Its marker is missing or broken, so its generation is not known.\n");
-            out.push_str("  `fwctl apply` makes the table what the policy says.\n");
+            out.push_str("  `fwctl apply --no-confirm` makes the table what the policy says.\n");
             return out;
         }
         State::InForce { marker, since, policy } => {
@@ -58,7 +58,9 @@ pub fn text(status: &Status, view: View) -> String {
         let count = phrase::count(status.drift.len(), "difference");
         let title = format!("  drift    {count}: someone changed the table by hand");
         let _ = writeln!(out, "{}", layout::styled(style::WARNING, &title));
-        out.push_str("           `fwctl plan` shows them, `fwctl apply` mends them.\n");
+        out.push_str(
+            "           `fwctl plan` shows them, `fwctl apply --no-confirm` mends them.\n",
+        );
     }
     let shown: Vec<_> =
         status.counters.iter().filter(|counted| view.verbose || counted.packets > 0).collect();
@@ -84,4 +86,56 @@ pub fn text(status: &Status, view: View) -> String {
         let _ = writeln!(out, "  … {more}: `fwctl status -v`");
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Counted, Marker, STATUS_FORMAT};
+
+    fn status(state: State) -> Status {
+        let counted = |comment: &str, denied, packets| Counted {
+            comment: comment.to_owned(),
+            denied,
+            packets,
+            bytes: packets * 60,
+        };
+        Status {
+            format: STATUS_FORMAT.to_owned(),
+            host: "web1".to_owned(),
+            state,
+            drift: crate::report::plan::fixture::drifted().drift,
+            counters: vec![
+                counted("default inbound = drop", true, 1_204_331),
+                counted("web-server:8 allow http,https,http3", false, 88_120),
+                counted("web-server:12 deny databases,docker", true, 0),
+            ],
+        }
+    }
+
+    #[test]
+    fn each_state_says_what_to_do_next() {
+        let marker = Marker { generation: 4, digest: "ab".repeat(32) };
+        let in_force = State::InForce {
+            marker,
+            since: "2026-03-14T09:26:53Z".parse().ok(),
+            policy: vec!["policy.toml".to_owned(), "web-server".to_owned()],
+        };
+        let states = [("off", State::Off), ("foreign", State::Foreign), ("in-force", in_force)];
+        for (name, state) in states {
+            let found = status(state);
+            let again: Status = serde_json::from_str(&json(&found)).expect("own JSON is read");
+            assert_eq!(again, found);
+            let report = text(&found, View { width: 80, verbose: false });
+            let plain = anstream::adapter::strip_str(&report).to_string();
+            assert!(plain.lines().all(|line| layout::width(line) <= 80), "{plain}");
+            insta::with_settings!({
+                snapshot_path => "../../tests/golden/report",
+                prepend_module_to_snapshot => false,
+                omit_expression => true,
+            }, {
+                insta::assert_snapshot!(format!("status-{name}"), plain);
+            });
+        }
+    }
 }

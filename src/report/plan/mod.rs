@@ -6,7 +6,7 @@
 
 mod drift;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 #[cfg(test)]
 mod golden;
 mod markdown;

@@ -131,5 +131,5 @@ fn work(edits: &[Edit]) -> String {
             }
         }
     }
-    if parts.is_empty() { "no rule changes".to_owned() } else { parts.join("; ") }
+    if parts.is_empty() { "only its own mark is written anew".to_owned() } else { parts.join("; ") }
 }

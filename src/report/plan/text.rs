@@ -155,6 +155,10 @@ fn table(rows: &[Row], outcome: Outcome, view: View) -> String {
         Outcome::Create | Outcome::Update => "Who can reach what, once applied",
     };
     let mut out = format!("\n{}\n", styled(style::STRONG, title));
+    if rows.is_empty() {
+        let _ = writeln!(out, "  {}", styled(style::FAINT, "nothing listens or is published here"));
+        return out;
+    }
     // From the richest to the plainest set of columns, the first that fits.
     let fitting = [
         Columns { path: true, why: true, unit: true },
