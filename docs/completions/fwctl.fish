@@ -28,23 +28,23 @@ complete -c fwctl -n "__fish_fwctl_needs_command" -l policy -d 'The policy file 
 complete -c fwctl -n "__fish_fwctl_needs_command" -l color -d 'When to use colours [default: auto]; NO_COLOR is honoured' -r -f -a "auto\t'Where the stream is a terminal'
 always\t'Always'
 never\t'Never'"
-complete -c fwctl -n "__fish_fwctl_needs_command" -s q -l quiet -d 'Print results and failures only'
+complete -c fwctl -n "__fish_fwctl_needs_command" -s q -l quiet -d 'Print results, warnings and failures only'
 complete -c fwctl -n "__fish_fwctl_needs_command" -s v -l verbose -d 'Print everything: long lists, endpoints that nobody reaches'
 complete -c fwctl -n "__fish_fwctl_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c fwctl -n "__fish_fwctl_needs_command" -s V -l version -d 'Print version'
-complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "check" -d 'Say whether a policy file can be used, and all that is wrong with it; needs no host'
-complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "plan" -d 'Show what apply would change: who reaches what, and the rules; changes nothing'
+complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "check" -d 'Check a policy file, on any machine'
+complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "plan" -d 'Show what apply would change, for people and in the rules'
 complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "apply" -d 'Make this host as the policy says, in one transaction'
-complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "status" -d 'Say which generation is in force, and whether someone changed it by hand'
+complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "status" -d 'Show what is in force, and what was changed by hand'
 complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "off" -d 'Take fwctl\'s table out; the rules of others stay'
-complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "snapshot" -d 'Print this host\'s state as JSON, for --snapshot FILE on any other machine'
+complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "snapshot" -d 'Print this host\'s state as JSON, to plan elsewhere'
 complete -c fwctl -n "__fish_fwctl_using_subcommand check" -l format -d 'What to print' -r -f -a "text\t'For people'
 json\t'For programs: "fwctl.check/1"'"
 complete -c fwctl -n "__fish_fwctl_using_subcommand check" -l policy -d 'The policy file [default: /etc/fwctl/policy.toml]' -r -F
 complete -c fwctl -n "__fish_fwctl_using_subcommand check" -l color -d 'When to use colours [default: auto]; NO_COLOR is honoured' -r -f -a "auto\t'Where the stream is a terminal'
 always\t'Always'
 never\t'Never'"
-complete -c fwctl -n "__fish_fwctl_using_subcommand check" -s q -l quiet -d 'Print results and failures only'
+complete -c fwctl -n "__fish_fwctl_using_subcommand check" -s q -l quiet -d 'Print results, warnings and failures only'
 complete -c fwctl -n "__fish_fwctl_using_subcommand check" -s v -l verbose -d 'Print everything: long lists, endpoints that nobody reaches'
 complete -c fwctl -n "__fish_fwctl_using_subcommand check" -s h -l help -d 'Print help'
 complete -c fwctl -n "__fish_fwctl_using_subcommand plan" -l snapshot -d 'Use the host that this file of `fwctl snapshot` shows, instead of this one' -r -F
@@ -56,7 +56,7 @@ complete -c fwctl -n "__fish_fwctl_using_subcommand plan" -l color -d 'When to u
 always\t'Always'
 never\t'Never'"
 complete -c fwctl -n "__fish_fwctl_using_subcommand plan" -l detailed-exitcode -d 'Exit with 3 where there are changes'
-complete -c fwctl -n "__fish_fwctl_using_subcommand plan" -s q -l quiet -d 'Print results and failures only'
+complete -c fwctl -n "__fish_fwctl_using_subcommand plan" -s q -l quiet -d 'Print results, warnings and failures only'
 complete -c fwctl -n "__fish_fwctl_using_subcommand plan" -s v -l verbose -d 'Print everything: long lists, endpoints that nobody reaches'
 complete -c fwctl -n "__fish_fwctl_using_subcommand plan" -s h -l help -d 'Print help'
 complete -c fwctl -n "__fish_fwctl_using_subcommand apply" -l policy -d 'The policy file [default: /etc/fwctl/policy.toml]' -r -F
@@ -66,7 +66,7 @@ never\t'Never'"
 complete -c fwctl -n "__fish_fwctl_using_subcommand apply" -l no-confirm -d 'Keep the change at once, without waiting to be confirmed; the guard still stands'
 complete -c fwctl -n "__fish_fwctl_using_subcommand apply" -l yes -d 'Ask nothing'
 complete -c fwctl -n "__fish_fwctl_using_subcommand apply" -l override-guard -d 'Apply although the guard refuses; it says what that risks'
-complete -c fwctl -n "__fish_fwctl_using_subcommand apply" -s q -l quiet -d 'Print results and failures only'
+complete -c fwctl -n "__fish_fwctl_using_subcommand apply" -s q -l quiet -d 'Print results, warnings and failures only'
 complete -c fwctl -n "__fish_fwctl_using_subcommand apply" -s v -l verbose -d 'Print everything: long lists, endpoints that nobody reaches'
 complete -c fwctl -n "__fish_fwctl_using_subcommand apply" -s h -l help -d 'Print help'
 complete -c fwctl -n "__fish_fwctl_using_subcommand status" -l snapshot -d 'Use the host that this file of `fwctl snapshot` shows, instead of this one' -r -F
@@ -76,7 +76,7 @@ complete -c fwctl -n "__fish_fwctl_using_subcommand status" -l policy -d 'The po
 complete -c fwctl -n "__fish_fwctl_using_subcommand status" -l color -d 'When to use colours [default: auto]; NO_COLOR is honoured' -r -f -a "auto\t'Where the stream is a terminal'
 always\t'Always'
 never\t'Never'"
-complete -c fwctl -n "__fish_fwctl_using_subcommand status" -s q -l quiet -d 'Print results and failures only'
+complete -c fwctl -n "__fish_fwctl_using_subcommand status" -s q -l quiet -d 'Print results, warnings and failures only'
 complete -c fwctl -n "__fish_fwctl_using_subcommand status" -s v -l verbose -d 'Print everything: long lists, endpoints that nobody reaches'
 complete -c fwctl -n "__fish_fwctl_using_subcommand status" -s h -l help -d 'Print help'
 complete -c fwctl -n "__fish_fwctl_using_subcommand off" -l policy -d 'The policy file [default: /etc/fwctl/policy.toml]' -r -F
@@ -85,13 +85,13 @@ always\t'Always'
 never\t'Never'"
 complete -c fwctl -n "__fish_fwctl_using_subcommand off" -l no-confirm -d 'Do it at once, without waiting to be confirmed; in this version it never waits'
 complete -c fwctl -n "__fish_fwctl_using_subcommand off" -l yes -d 'Ask nothing'
-complete -c fwctl -n "__fish_fwctl_using_subcommand off" -s q -l quiet -d 'Print results and failures only'
+complete -c fwctl -n "__fish_fwctl_using_subcommand off" -s q -l quiet -d 'Print results, warnings and failures only'
 complete -c fwctl -n "__fish_fwctl_using_subcommand off" -s v -l verbose -d 'Print everything: long lists, endpoints that nobody reaches'
 complete -c fwctl -n "__fish_fwctl_using_subcommand off" -s h -l help -d 'Print help'
 complete -c fwctl -n "__fish_fwctl_using_subcommand snapshot" -l policy -d 'The policy file [default: /etc/fwctl/policy.toml]' -r -F
 complete -c fwctl -n "__fish_fwctl_using_subcommand snapshot" -l color -d 'When to use colours [default: auto]; NO_COLOR is honoured' -r -f -a "auto\t'Where the stream is a terminal'
 always\t'Always'
 never\t'Never'"
-complete -c fwctl -n "__fish_fwctl_using_subcommand snapshot" -s q -l quiet -d 'Print results and failures only'
+complete -c fwctl -n "__fish_fwctl_using_subcommand snapshot" -s q -l quiet -d 'Print results, warnings and failures only'
 complete -c fwctl -n "__fish_fwctl_using_subcommand snapshot" -s v -l verbose -d 'Print everything: long lists, endpoints that nobody reaches'
 complete -c fwctl -n "__fish_fwctl_using_subcommand snapshot" -s h -l help -d 'Print help'

@@ -3,6 +3,33 @@
 use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
+/// What the long help and the man page say besides.
+const MORE: &str = "\
+Begin with a policy of two lines:
+  printf 'version = 1\\nuse = [\"ssh-only\"]\\n' > /etc/fwctl/policy.toml
+  fwctl check
+  fwctl plan
+  fwctl apply --no-confirm
+
+Review the change of a server on another machine:
+  fwctl snapshot > web1.json
+  fwctl plan --snapshot web1.json --format markdown
+
+Exit codes:
+  0  done, or nothing to change
+  1  failed; the message says the state of the host, and the next command
+  2  wrong usage
+  3  plan --detailed-exitcode: there are changes
+  4  the guard refused: the change could lock somebody out
+  5  an expectation of the policy does not hold
+  8  another change is in progress
+
+Files and environment:
+  /etc/fwctl/policy.toml  the policy
+  /etc/fwctl/policies/    policies of your own, for `use`
+  /var/lib/fwctl/         the generations that were applied
+  FWCTL_ROOT              a directory that stands in for / in all of these";
+
 /// A host firewall that speaks of the ports that clients dial.
 ///
 /// A port is a port, whoever serves it: a process, a socket unit, a container behind Docker's NAT
@@ -14,7 +41,8 @@ use std::path::PathBuf;
     version,
     max_term_width = 100,
     arg_required_else_help = true,
-    disable_help_subcommand = true
+    disable_help_subcommand = true,
+    after_long_help = MORE
 )]
 pub struct Cli {
     /// What to do.
@@ -28,17 +56,17 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Say whether a policy file can be used, and all that is wrong with it; needs no host
+    /// Check a policy file, on any machine
     Check(super::check::Check),
-    /// Show what apply would change: who reaches what, and the rules; changes nothing
+    /// Show what apply would change, for people and in the rules
     Plan(super::plan::Plan),
     /// Make this host as the policy says, in one transaction
     Apply(super::apply::Apply),
-    /// Say which generation is in force, and whether someone changed it by hand
+    /// Show what is in force, and what was changed by hand
     Status(super::status::Status),
     /// Take fwctl's table out; the rules of others stay
     Off(super::off::Off),
-    /// Print this host's state as JSON, for --snapshot FILE on any other machine
+    /// Print this host's state as JSON, to plan elsewhere
     Snapshot,
 }
 
@@ -78,7 +106,7 @@ pub struct Global {
     )]
     pub color: Color,
 
-    /// Print results and failures only
+    /// Print results, warnings and failures only
     #[arg(short, long, global = true, action = ArgAction::SetTrue, conflicts_with = "verbose")]
     pub quiet: bool,
 
