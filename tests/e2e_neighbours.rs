@@ -96,6 +96,15 @@ fn a_second_apply_sends_nothing_and_keeps_counters() {
         assert_eq!(host.sh("nft list table inet fwctl"), ours);
     }
     assert!(host.try_sh("fwctl plan --detailed-exitcode").status.success());
+
+    // What Docker does meanwhile is no reason to change anything of ours.
+    host.sh("docker network create later");
+    host.docker_run("cache", "--network later -p 6379:6379", 6379);
+    host.sh("systemctl restart docker");
+    assert!(host.try_sh("fwctl plan --detailed-exitcode").status.success());
+    let generation = host.lab.host.ruleset_generation();
+    host.sh("fwctl apply --no-confirm --yes");
+    assert_eq!(host.lab.host.ruleset_generation(), generation, "apply sent something");
 }
 
 #[test]

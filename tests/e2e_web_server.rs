@@ -19,6 +19,8 @@ fn crowded() -> Host {
     host.sh("docker network create --ipv6 --subnet 2001:db8:d1::/64 app");
     host.docker_run("front", "--network app", 80);
     host.docker_run("back", "--network app", 80);
+    // Without a network of its own: a port of the host's.
+    host.docker_run("bare", "--network host", 7070);
     host
 }
 
@@ -29,6 +31,7 @@ fn everything_is_reachable(host: &Host) {
         (443, Open),
         (3306, Open),
         (5432, Open),
+        (7070, Open),
         (8080, Refused),
         (9999, Refused),
     ]);
@@ -42,7 +45,7 @@ fn everything_is_reachable(host: &Host) {
 
 /// What the policy must leave alone.
 fn from_within(host: &Host) {
-    host.expect_from_itself(&[22, 80, 443, 3306, 5432]);
+    host.expect_from_itself(&[22, 80, 443, 3306, 5432, 7070]);
     expect(&[(Probe::tcp(&host.lab.host, ([127, 0, 0, 1], 8080)), Open)]);
     let (v4, v6) = host.container_addresses("back", "app");
     let _outside = host.lab.internet.listen_tcp("[::]:9000");
@@ -77,6 +80,7 @@ fn the_doors_are_as_the_policy_says_and_as_before_once_it_is_off() {
         (443, Open),
         (3306, Silent),
         (5432, Silent),
+        (7070, Silent),
         (8080, Silent),
         (9999, Silent),
     ]);
