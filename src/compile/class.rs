@@ -107,7 +107,7 @@ fn addresses_of(rule: &Rule) -> Vec<AddressRef> {
 
 fn action(verb: &str, verdict: Vec<Statement>, log: bool, rules: &[&Rule], last: bool) -> Action {
     let comment = comment::of_rules(verb, rules);
-    Action { verdict, log: log.then(|| format!("fwctl {comment}: ")), comment, last }
+    Action { verdict, log: log.then(|| comment::log_prefix(&comment)), comment, last }
 }
 
 /// Adds the rules by which the action is taken; true where it is taken for every packet.
