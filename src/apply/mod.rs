@@ -4,6 +4,7 @@
 //! table that was planned, or what it ran before, and the error says which. One transaction makes
 //! the change; what is read back afterwards decides whether it was made.
 
+mod generation;
 mod kernel;
 mod nft;
 mod seen;
@@ -11,6 +12,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use generation::{Damage, Kept};
 pub use kernel::{Kernel, Live};
 pub use nft::{Nft, NftError};
 pub use seen::Seen;
@@ -18,7 +20,7 @@ pub use state::{Lock, State, StateError};
 
 use crate::compile::TABLE;
 use crate::guard::GuardedPlan;
-use crate::model::nft::{Family, Table, text};
+use crate::model::nft::{Family, Table};
 use crate::observe::{Installed, Snapshot};
 use crate::plan::{Edit, Outcome, Plan, diff, marker, transaction};
 use crate::policy::Policy;
@@ -109,7 +111,7 @@ pub fn apply(
     }
     let before = read(kernel, "nothing was changed")?;
     // If we die here, nothing has changed: a generation that no kernel marker names is not used.
-    state.write_generation(&installed, &text::table(&plan.table)).map_err(ApplyError::Disk)?;
+    state.write_generation(&installed, &plan.table).map_err(ApplyError::Disk)?;
     // If we die while nft runs, it commits the batch whole or not at all.
     kernel.run(&transaction::text(&plan.edits, &plan.table)).map_err(ApplyError::Refused)?;
     // If we die here, the kernel runs the new table and names its generation; the next command

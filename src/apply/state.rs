@@ -1,16 +1,12 @@
-//! What fwctl keeps on disk: generations, and which of them is confirmed.
+//! Where fwctl keeps its files, how they are written, and the lock.
 //!
 //! Every file is written whole beside its place, synced, and renamed into it: after a crash there
 //! is the old file or the new one, never half of one.
 
-use crate::observe::{CONFIRMED, GENERATIONS, Installed, generations};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-
-/// How many generations are kept; older ones are deleted.
-const KEEP: usize = 32;
 
 /// What went wrong on disk. The kernel's rules are as they were.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +29,7 @@ pub enum StateError {
     },
 }
 
-fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StateError {
+pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StateError {
     let path = path.to_owned();
     move |source| StateError::Io { action, path, source }
 }
@@ -42,7 +38,6 @@ fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> State
 #[derive(Debug, Clone)]
 pub struct State {
     root: PathBuf,
-    library: PathBuf,
     run: PathBuf,
 }
 
@@ -55,11 +50,7 @@ pub struct Lock {
 impl State {
     /// The directories below `root`, `/` on a live host.
     pub fn below(root: &Path) -> Self {
-        Self {
-            root: root.to_owned(),
-            library: root.join("var/lib/fwctl"),
-            run: root.join("run/fwctl"),
-        }
+        Self { root: root.to_owned(), run: root.join("run/fwctl") }
     }
 
     /// Takes the lock, or says that another has it.
@@ -79,40 +70,14 @@ impl State {
         }
     }
 
-    fn generation(&self, number: u32) -> PathBuf {
-        self.root.join(GENERATIONS).join(number.to_string())
+    /// What stands in for `/`.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
     }
 
-    /// Keeps a generation: what was installed, and its table as text for people.
-    pub fn write_generation(&self, installed: &Installed, table: &str) -> Result<(), StateError> {
-        let directory = self.generation(installed.generation);
-        make_directory(&directory)?;
-        write(&directory.join("table.nft"), table.as_bytes())?;
-        write(&directory.join("installed.json"), &json(installed))?;
-        sync_directory(&self.root.join(GENERATIONS))?;
-        self.prune(installed.generation)
-    }
-
-    /// Names the generation that is in force.
-    pub fn confirm(&self, installed: &Installed) -> Result<(), StateError> {
-        make_directory(&self.library)?;
-        write(&self.root.join(CONFIRMED), &json(installed))
-    }
-
-    /// No generation is in force any more; they are all kept.
-    pub fn unconfirm(&self) -> Result<(), StateError> {
-        let path = self.root.join(CONFIRMED);
-        match fs::remove_file(&path) {
-            Ok(()) => sync_directory(&self.library),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(io("could not remove", &path)(error)),
-        }
-    }
-
-    /// A generation that is kept; `None` where it is not, or not readable.
-    pub fn read_generation(&self, number: u32) -> Option<Installed> {
-        let text = fs::read(self.generation(number).join("installed.json")).ok()?;
-        serde_json::from_slice(&text).ok()
+    /// `/var/lib/fwctl`.
+    pub(super) fn library(&self) -> PathBuf {
+        self.root.join("var/lib/fwctl")
     }
 
     /// A file below `/run`, which a reboot empties.
@@ -125,33 +90,17 @@ impl State {
         make_directory(&self.run)?;
         write(&self.run.join(name), content)
     }
-
-    fn prune(&self, newest: u32) -> Result<(), StateError> {
-        let numbers = generations(&self.root.join(GENERATIONS));
-        let excess = numbers.len().saturating_sub(KEEP);
-        for number in numbers.into_iter().filter(|number| *number != newest).take(excess) {
-            let path = self.generation(number);
-            fs::remove_dir_all(&path).map_err(io("could not remove", &path))?;
-        }
-        Ok(())
-    }
-}
-
-fn json(installed: &Installed) -> Vec<u8> {
-    let mut text = serde_json::to_vec_pretty(installed).expect("it has only string keys");
-    text.push(b'\n');
-    text
 }
 
 /// Makes a directory that only root can look into.
-fn make_directory(path: &Path) -> Result<(), StateError> {
+pub(super) fn make_directory(path: &Path) -> Result<(), StateError> {
     use std::os::unix::fs::DirBuilderExt as _;
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(io("could not make", path))
 }
 
 /// Writes a file whole: the old content or the new is there, whenever the machine dies.
-fn write(path: &Path, content: &[u8]) -> Result<(), StateError> {
+pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), StateError> {
     let beside = path.with_extension("new");
     let mut file = File::create(&beside).map_err(io("could not create", &beside))?;
     file.write_all(content).map_err(io("could not write", &beside))?;
@@ -160,7 +109,7 @@ fn write(path: &Path, content: &[u8]) -> Result<(), StateError> {
     path.parent().map_or(Ok(()), sync_directory)
 }
 
-fn sync_directory(path: &Path) -> Result<(), StateError> {
+pub(super) fn sync_directory(path: &Path) -> Result<(), StateError> {
     let directory = File::open(path).map_err(io("could not open", path))?;
     directory.sync_all().map_err(io("could not sync", path))
 }

@@ -59,14 +59,15 @@ pub fn compile(policy: &Policy, environment: &Environment) -> Result<Table, Vec<
 /// What identifies a table's content: SHA-256 of all that the policy decides in it, hexadecimal.
 /// Connections that are carried over do not count; they run out by themselves.
 pub fn digest(table: &Table) -> String {
-    let mut table = table.clone();
-    without_carried(&mut table);
+    let table = lasting(table);
     let text = serde_json::to_vec(&table).expect("a table has only string keys");
     Bytes::from(&Sha256::digest(&text)[..]).to_string()
 }
 
-/// Takes out what carries connections over.
-fn without_carried(table: &mut Table) {
+/// The table without what is of its moment: connections that are carried over. This is what a
+/// reboot finds again.
+pub fn lasting(table: &Table) -> Table {
+    let mut table = table.clone();
     let is_carried = |name: &str| name.starts_with("carried_");
     table.sets.retain(|set| !is_carried(&set.name));
     table.chains.retain(|chain| !is_carried(&chain.name));
@@ -78,4 +79,5 @@ fn without_carried(table: &mut Table) {
             })
         });
     }
+    table
 }

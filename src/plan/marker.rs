@@ -6,9 +6,13 @@ use crate::model::nft::{Chain, Rule, Table, build};
 
 /// The chain that carries the marker. It has no hook: no packet sees it.
 pub fn chain(marker: &Marker) -> Chain {
-    let comment = format!("fwctl generation {} sha256 {}", marker.generation, marker.digest);
-    let rule = Rule::new(vec![build::return_()], Some(comment));
+    let rule = Rule::new(vec![build::return_()], Some(comment(marker)));
     Chain { rules: vec![rule], ..Chain::new(MARKER_CHAIN) }
+}
+
+/// The comment that carries it.
+pub fn comment(marker: &Marker) -> String {
+    format!("fwctl generation {} sha256 {}", marker.generation, marker.digest)
 }
 
 /// The marker of a live table; `None` where it has none, or a broken one.

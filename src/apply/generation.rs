@@ -1,0 +1,286 @@
+//! One generation on disk: what is kept of it, and whether it is still what was written.
+//!
+//! A generation is a folder: `table.nft`, the text that boot loads; `installed.json`, the policy
+//! and when it was applied; `SHA256SUMS` of both, in the form of sha256sum(1); and `confirmed`,
+//! which is there once it was confirmed. The folder appears whole or not at all, and what the sums
+//! do not confirm is never loaded.
+
+use super::state::{State, StateError, io, make_directory, sync_directory, write};
+use crate::compile;
+use crate::model::nft::{Bytes, Table, text};
+use crate::observe::{CONFIRMED, GENERATIONS, Installed, generations};
+use crate::plan::{Marker, marker};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const TABLE: &str = "table.nft";
+const INSTALLED: &str = "installed.json";
+const SUMS: &str = "SHA256SUMS";
+const ONCE_CONFIRMED: &str = "confirmed";
+
+/// How many generations are kept; older ones are deleted, but never the confirmed one.
+const KEEP: usize = 32;
+
+/// A generation that is as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The policy, and when it was applied.
+    pub installed: Installed,
+    /// The table in the language of `nft(8)`, with its marker, without what was of its moment.
+    pub table: String,
+}
+
+/// Why what is on disk cannot be trusted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Damage {
+    /// It is not there.
+    #[error("{} is missing", .0.display())]
+    Missing(PathBuf),
+    /// It cannot be read.
+    #[error("{} cannot be read ({why})", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// Its digest is not the one that was written with it.
+    #[error("{} is not what fwctl wrote: its SHA-256 is another one", .0.display())]
+    Altered(PathBuf),
+    /// It is no text of ours, or speaks of another generation.
+    #[error("{} is broken", .0.display())]
+    Broken(PathBuf),
+}
+
+impl State {
+    /// Keeps a generation. If the machine dies meanwhile, the folder is as it was before.
+    pub fn write_generation(&self, installed: &Installed, table: &Table) -> Result<(), StateError> {
+        let folder = self.generation(installed.generation);
+        let fresh = self.folder().join(format!(".{}.new", installed.generation));
+        make_directory(&self.folder())?;
+        remove(&fresh)?;
+        make_directory(&fresh)?;
+        let table = text::table(&compile::lasting(table));
+        let files = [(INSTALLED, json(installed)), (TABLE, table.into_bytes())];
+        let mut sums = String::new();
+        for (name, content) in &files {
+            write(&fresh.join(name), content)?;
+            sums.extend([sha256(content).as_str(), "  ", name, "\n"]);
+        }
+        write(&fresh.join(SUMS), sums.as_bytes())?;
+        if folder.exists() {
+            // Made again under its number: the old folder stays until the new one stands.
+            let exchanged = renameat_with(CWD, &fresh, CWD, &folder, RenameFlags::EXCHANGE);
+            if exchanged.is_err() {
+                // A file system that cannot exchange.
+                remove(&folder)?;
+                fs::rename(&fresh, &folder).map_err(io("could not make", &folder))?;
+            }
+            remove(&fresh)?;
+        } else {
+            fs::rename(&fresh, &folder).map_err(io("could not make", &folder))?;
+        }
+        sync_directory(&self.folder())?;
+        self.prune(installed.generation)
+    }
+
+    /// Names the generation that is in force, and that boot loads.
+    pub fn confirm(&self, installed: &Installed) -> Result<(), StateError> {
+        let folder = self.generation(installed.generation);
+        if folder.exists() {
+            // If we die here, it counts as once confirmed: it is in force already.
+            write(&folder.join(ONCE_CONFIRMED), b"")?;
+        }
+        make_directory(&self.library())?;
+        write(&self.root().join(CONFIRMED), &json(installed))
+    }
+
+    /// No generation is in force any more; they are all kept.
+    pub fn unconfirm(&self) -> Result<(), StateError> {
+        let path = self.root().join(CONFIRMED);
+        match fs::remove_file(&path) {
+            Ok(()) => sync_directory(&self.library()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(io("could not remove", &path)(error)),
+        }
+    }
+
+    /// The generation that boot loads; `None` where nothing is confirmed.
+    pub fn confirmed(&self) -> Result<Option<Installed>, Damage> {
+        let path = self.root().join(CONFIRMED);
+        match read(&path) {
+            Err(Damage::Missing(_)) => Ok(None),
+            Err(damage) => Err(damage),
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|_| Damage::Broken(path)),
+        }
+    }
+
+    /// A generation that is kept; `None` where it is not, or not readable.
+    pub fn read_generation(&self, number: u32) -> Option<Installed> {
+        let text = fs::read(self.generation(number).join(INSTALLED)).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// A generation whose files are all as they were written.
+    pub fn sound_generation(&self, number: u32) -> Result<Kept, Damage> {
+        let folder = self.generation(number);
+        let sums = folder.join(SUMS);
+        let listed = String::from_utf8(read(&sums)?).map_err(|_| Damage::Broken(sums))?;
+        let sound = |name: &str| -> Result<Vec<u8>, Damage> {
+            let path = folder.join(name);
+            let content = read(&path)?;
+            let line = format!("{}  {name}", sha256(&content));
+            if listed.lines().any(|listed| listed == line) {
+                Ok(content)
+            } else {
+                Err(Damage::Altered(path))
+            }
+        };
+        let broken = |name: &str| Damage::Broken(folder.join(name));
+        let installed: Installed =
+            serde_json::from_slice(&sound(INSTALLED)?).map_err(|_| broken(INSTALLED))?;
+        let table = String::from_utf8(sound(TABLE)?).map_err(|_| broken(TABLE))?;
+        let own = Marker { generation: number, digest: installed.digest.clone() };
+        if installed.generation != number || !table.contains(&marker::comment(&own)) {
+            return Err(Damage::Broken(folder));
+        }
+        Ok(Kept { installed, table })
+    }
+
+    /// The numbers of the generations that were confirmed at some time, ascending.
+    pub fn once_confirmed(&self) -> Vec<u32> {
+        let mut numbers = generations(&self.folder());
+        numbers.retain(|number| self.generation(*number).join(ONCE_CONFIRMED).exists());
+        numbers
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.root().join(GENERATIONS)
+    }
+
+    fn generation(&self, number: u32) -> PathBuf {
+        self.folder().join(number.to_string())
+    }
+
+    fn prune(&self, newest: u32) -> Result<(), StateError> {
+        let confirmed = self.confirmed().ok().flatten().map(|installed| installed.generation);
+        let numbers = generations(&self.folder());
+        let excess = numbers.len().saturating_sub(KEEP);
+        let kept = [Some(newest), confirmed];
+        for number in numbers.into_iter().filter(|n| !kept.contains(&Some(*n))).take(excess) {
+            remove(&self.generation(number))?;
+        }
+        Ok(())
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Damage> {
+    fs::read(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Damage::Missing(path.to_owned()),
+        _ => Damage::Unreadable { path: path.to_owned(), why: error.to_string() },
+    })
+}
+
+fn remove(folder: &Path) -> Result<(), StateError> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(io("could not remove", folder)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn sha256(content: &[u8]) -> String {
+    Bytes::from(&Sha256::digest(content)[..]).to_string()
+}
+
+fn json(installed: &Installed) -> Vec<u8> {
+    let mut text = serde_json::to_vec_pretty(installed).expect("it has only string keys");
+    text.push(b'\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::nft::{Chain, Family};
+
+    fn installed(generation: u32) -> (Installed, Table) {
+        let policy = crate::policy::load_shipped("ssh-only").expect("is shipped").policy;
+        let own = Marker { generation, digest: "ab".repeat(32) };
+        let mut table = Table::new(Family::Inet, "fwctl");
+        table.chains.push(Chain::new("carried_tcp"));
+        table.chains.push(marker::chain(&own));
+        let applied_at = jiff::Timestamp::UNIX_EPOCH;
+        (Installed { generation, digest: own.digest, applied_at, policy }, table)
+    }
+
+    #[test]
+    fn a_generation_is_read_back_without_what_was_of_its_moment() {
+        let root = tempfile::tempdir().expect("a folder");
+        let state = State::below(root.path());
+        let (meta, table) = installed(7);
+        state.write_generation(&meta, &table).expect("kept");
+        // The same number again takes the place of the first.
+        state.write_generation(&meta, &table).expect("kept");
+        let kept = state.sound_generation(7).expect("is sound");
+        assert_eq!(kept.installed, meta);
+        assert!(!kept.table.contains("carried"), "{}", kept.table);
+        let names = generations(&root.path().join(GENERATIONS));
+        assert_eq!(names, [7]);
+    }
+
+    #[test]
+    fn what_was_torn_edited_or_moved_is_damaged() {
+        let root = tempfile::tempdir().expect("a folder");
+        let state = State::below(root.path());
+        let (meta, table) = installed(7);
+        let folder = root.path().join(GENERATIONS).join("7");
+        let damage = |change: &dyn Fn()| {
+            state.write_generation(&meta, &table).expect("kept");
+            change();
+            state.sound_generation(7).expect_err("is damaged")
+        };
+        for name in [TABLE, INSTALLED] {
+            let path = folder.join(name);
+            let torn = || {
+                let text = fs::read(&path).expect("is there");
+                fs::write(&path, &text[..text.len() - 3]).expect("written");
+            };
+            assert_eq!(damage(&torn), Damage::Altered(path.clone()));
+            let empty = || fs::write(&path, "").expect("written");
+            assert_eq!(damage(&empty), Damage::Altered(path.clone()));
+            let gone = || fs::remove_file(&path).expect("removed");
+            assert_eq!(damage(&gone), Damage::Missing(path.clone()));
+        }
+        let sums = folder.join(SUMS);
+        let gone = || fs::remove_file(&sums).expect("removed");
+        assert_eq!(damage(&gone), Damage::Missing(sums.clone()));
+        // Sound in itself, but another generation's.
+        state.write_generation(&meta, &table).expect("kept");
+        fs::rename(&folder, folder.with_file_name("8")).expect("moved");
+        let moved = state.sound_generation(8).expect_err("is another's");
+        assert_eq!(moved, Damage::Broken(folder.with_file_name("8")));
+    }
+
+    #[test]
+    fn the_confirmed_generation_outlives_any_number_of_others() {
+        let root = tempfile::tempdir().expect("a folder");
+        let state = State::below(root.path());
+        let (first, table) = installed(1);
+        state.write_generation(&first, &table).expect("kept");
+        state.confirm(&first).expect("confirmed");
+        for number in 2..60 {
+            let (meta, table) = installed(number);
+            state.write_generation(&meta, &table).expect("kept");
+        }
+        assert_eq!(state.confirmed().expect("is sound"), Some(first));
+        assert_eq!(state.once_confirmed(), [1]);
+        assert!(state.sound_generation(1).is_ok());
+        assert!(generations(&root.path().join(GENERATIONS)).len() <= KEEP + 1);
+        state.unconfirm().expect("forgotten");
+        assert_eq!(state.confirmed().expect("is sound"), None);
+    }
+}
