@@ -7,21 +7,26 @@
 //!
 //! Nothing is lost quietly: what fwctl cannot interpret is kept as an `Opaque` with its name.
 
+mod action;
 pub mod build;
 mod bytes;
 mod canonical;
 mod kind;
+mod operand;
 mod set;
 mod statement;
 pub mod text;
+mod xt;
 
+pub use action::{Limit, LimitUnit, LogOptions, NatKind, NatRange, RateUnit, RejectWith};
 pub use bytes::Bytes;
-pub use set::{Element, ElementData, ElementKey, Elements, KeyType, Set, SetData, SetFlags};
-pub use statement::{
-    BitOp, CompareOp, CtDirection, CtKey, FibFlags, FibResult, Limit, LimitUnit, LogOptions,
-    MetaKey, NatKind, NatRange, Operand, PayloadBase, RateUnit, RejectWith, Selector, SetOp,
-    Statement, Transform, Verdict, XtKind, XtMatch,
+pub use operand::{
+    BitOp, CompareOp, CtDirection, CtKey, FibFlags, FibResult, MetaKey, Operand, PayloadBase,
+    Selector, Transform,
 };
+pub use set::{Element, ElementData, ElementKey, Elements, KeyType, Set, SetData, SetFlags};
+pub use statement::{SetOp, Statement, Verdict};
+pub use xt::{XtKind, XtMatch};
 
 use serde::{Deserialize, Serialize};
 
