@@ -4,9 +4,10 @@
 //! NAT of one published port, are one wherever they fare the same in every zone; where they do
 //! not, they say how.
 
-use super::phrase;
+use super::{phrase, style};
 use crate::model::{Bind, IpFamily, ServedBy, ZoneRef};
 use crate::plan::{DecidedBy, EndpointExposure, Verdict, ZoneReach};
+use anstyle::Style;
 use std::collections::BTreeMap;
 
 /// How an endpoint fares in a zone.
@@ -76,6 +77,15 @@ impl Change {
             (old, new) if old > new => Some(Self::Narrows),
             (old, new) if old < new => Some(Self::Widens),
             _ => None,
+        }
+    }
+
+    /// Its colour.
+    pub fn style(self) -> Style {
+        match self {
+            Self::Closes => style::REMOVED,
+            Self::Opens => style::ADDED,
+            Self::Narrows | Self::Widens => style::CHANGED,
         }
     }
 

@@ -12,6 +12,7 @@ mod golden;
 mod markdown;
 mod rules;
 mod summary;
+mod table;
 mod text;
 
 pub use markdown::markdown;

@@ -1,8 +1,7 @@
 //! A plan for a terminal.
 
-use super::{View, drift, rules, summary};
-use crate::model::ZoneRef;
-use crate::plan::{Edit, Outcome, Plan, Verdict};
+use super::{View, drift, rules, summary, table};
+use crate::plan::{Edit, Plan};
 use crate::report::exposure::{self, Change, Reach, Row};
 use crate::report::layout::{Cell, Table, labelled, styled, wrap};
 use crate::report::phrase;
@@ -31,7 +30,7 @@ pub fn text(plan: &Plan, view: View) -> String {
         let _ = writeln!(out);
         out.push_str(&labelled(0, "note:", style::WARNING, &notice.message, view.width));
     }
-    out.push_str(&table(&rows, plan.outcome, view));
+    out.push_str(&table::text(&rows, plan.outcome, view));
     rule_changes(&mut out, plan, view);
     drift::text(&mut out, plan, view);
     out
@@ -81,7 +80,7 @@ fn doors(out: &mut String, rows: &[Row], change: Change, title: &str, view: View
         if groups.is_empty() {
             continue;
         }
-        let dialled = Cell::new(format!("{} {}", change.sign(), row.dialled), tint(change));
+        let dialled = Cell::new(format!("{} {}", change.sign(), row.dialled), change.style());
         let who = described(row);
         narrow.push_str(&labelled(
             2,
@@ -121,14 +120,6 @@ fn fate(row: &Row, group: &[&Reach]) -> [String; 3] {
     [from, format!("{before} → {after}"), group[0].because.clone()]
 }
 
-fn tint(change: Change) -> Style {
-    match change {
-        Change::Closes => style::REMOVED,
-        Change::Opens => style::ADDED,
-        Change::Narrows | Change::Widens => style::CHANGED,
-    }
-}
-
 fn expectations(out: &mut String, plan: &Plan, view: View) {
     let failed: Vec<_> = plan.expectations.iter().filter(|one| !one.failures.is_empty()).collect();
     if failed.is_empty() {
@@ -142,113 +133,4 @@ fn expectations(out: &mut String, plan: &Plan, view: View) {
             out.push_str(&labelled(4, "-", style::ERROR, failure, view.width));
         }
     }
-}
-
-/// Every door and every zone.
-fn table(rows: &[Row], outcome: Outcome, view: View) -> String {
-    let zones = exposure::zones(rows);
-    let (shown, hidden): (Vec<&Row>, Vec<&Row>) =
-        rows.iter().partition(|row| view.verbose || !row.is_minor());
-    let shown: Vec<Row> = shown.into_iter().flat_map(Row::by_family).collect();
-    let title = match outcome {
-        Outcome::Unchanged => "Who can reach what",
-        Outcome::Create | Outcome::Update => "Who can reach what, once applied",
-    };
-    let mut out = format!("\n{}\n", styled(style::STRONG, title));
-    if rows.is_empty() {
-        let _ = writeln!(out, "  {}", styled(style::FAINT, "nothing listens or is published here"));
-        return out;
-    }
-    // From the richest to the plainest set of columns, the first that fits.
-    let fitting = [
-        Columns { path: true, why: true, unit: true },
-        Columns { path: false, why: true, unit: true },
-        Columns { path: true, why: false, unit: true },
-        Columns { path: false, why: false, unit: true },
-        Columns { path: false, why: false, unit: false },
-    ];
-    let fitting = fitting.into_iter().find_map(|columns| {
-        let table = matrix(&shown, &zones, columns);
-        (table.width(2) <= view.width).then(|| table.render(2))
-    });
-    match fitting {
-        Some(text) => out.push_str(&text),
-        None => shown.iter().for_each(|row| out.push_str(&paragraph(row, &zones, view))),
-    }
-    if !hidden.is_empty() {
-        let more = phrase::count(hidden.len(), "endpoint");
-        let text = format!("and {more} that only the host itself reaches (-v lists them)");
-        out.push_str(&labelled(2, "…", style::FAINT, &text, view.width));
-    }
-    out
-}
-
-/// Columns of the matrix that can be left out.
-#[derive(Clone, Copy)]
-struct Columns {
-    path: bool,
-    why: bool,
-    /// The unit behind the process.
-    unit: bool,
-}
-
-/// Endpoints down, zones across.
-fn matrix(rows: &[Row], zones: &[ZoneRef], Columns { path, why, unit }: Columns) -> Table {
-    let path = path && rows.iter().any(|row| !row.path.is_empty());
-    let mut table = Table::default();
-    let optional = |wanted: bool, text: &str| if wanted { text.to_owned() } else { String::new() };
-    let faint = |text: String| Cell::new(text, style::FAINT);
-    let mut head = vec!["".into(), faint("port".into()), faint("served by".into())];
-    head.push(faint(optional(path, "path")));
-    head.extend(zones.iter().map(|zone| faint(zone.to_string())));
-    head.push(faint(optional(why, "decided by")));
-    table.row(head);
-    for row in rows {
-        let sign = row.changes().first().map_or(Style::new(), |(change, _)| tint(*change));
-        let mut line = vec![Cell::new(row.sign(), sign)];
-        line.push(row.dialled.as_str().into());
-        line.push(if unit { row.who.as_str() } else { row.server.as_str() }.into());
-        line.push(optional(path, &row.path).into());
-        line.extend(zones.iter().map(|zone| match row.in_zone(zone) {
-            Some(reach) => verdict(reach.after),
-            None => Cell::new("·", style::FAINT),
-        }));
-        let told = row.reach.iter().filter(|reach| zones.contains(&reach.zone));
-        let mut reasons: Vec<&str> = told.map(|reach| reach.because.as_str()).collect();
-        reasons.sort_unstable();
-        reasons.dedup();
-        line.push(faint(optional(why, &reasons.join("; "))));
-        table.row(line);
-    }
-    table
-}
-
-/// One endpoint where the zones do not fit side by side.
-fn paragraph(row: &Row, zones: &[ZoneRef], view: View) -> String {
-    let sign = if row.sign().is_empty() { " " } else { row.sign() };
-    let dialled = format!("{sign} {} ", row.dialled);
-    let mut out = labelled(2, &dialled, Style::new(), &row.who, view.width);
-    let verdicts =
-        [Verdict::Unfiltered, Verdict::Open, Verdict::Limited, Verdict::Partial, Verdict::Closed];
-    for word in verdicts {
-        let fares = |zone: &&ZoneRef| row.in_zone(zone).is_some_and(|reach| reach.after == word);
-        let zones: Vec<String> = zones.iter().filter(fares).map(ToString::to_string).collect();
-        if !zones.is_empty() {
-            let cell = verdict(word);
-            let label = format!("{}:", cell.text);
-            out.push_str(&labelled(6, &label, cell.style, &zones.join(", "), view.width));
-        }
-    }
-    out
-}
-
-fn verdict(verdict: Verdict) -> Cell {
-    let style = match verdict {
-        Verdict::Open => style::ADDED,
-        Verdict::Limited | Verdict::Partial | Verdict::Unfiltered | Verdict::Unknown => {
-            style::CHANGED
-        }
-        Verdict::Closed => style::FAINT,
-    };
-    Cell::new(phrase::verdict(verdict), style)
 }
