@@ -325,3 +325,30 @@ fn a_zone_that_would_swallow_the_internet_is_refused() {
     );
     host.apply();
 }
+
+#[test]
+fn a_large_set_is_kept_beside_the_ruleset_and_a_change_to_it_is_still_found() {
+    let namespace = Namespace::new("host");
+    let host = Host::new(&namespace);
+    let mut list = String::new();
+    for n in 0..5000_u32 {
+        writeln!(list, "198.18.{}.{}", n / 250, n % 250).unwrap();
+    }
+    std::fs::write(host.file("block.txt"), &list).unwrap();
+    host.policy(&format!(
+        "{WEB}[set.block]\nfile = \"block.txt\"\n[[deny]]\nports = [\"all\"]\nfrom = [\"@block\"]\n"
+    ));
+    host.apply();
+    let kept = host.root.path().join("run/fwctl/sets.json");
+    assert!(kept.exists(), "5,000 elements were not kept");
+    host.run("plan --detailed-exitcode", 0);
+    // What is kept is believed while nothing was committed, and only then.
+    let text = std::fs::read_to_string(&kept).unwrap();
+    std::fs::write(&kept, text.replacen("c6120005", "c6120aff", 1)).unwrap();
+    host.run("plan --detailed-exitcode", 3);
+    namespace.nft("delete element inet fwctl set_block_4 { 198.18.0.7 }");
+    let plan = host.run("plan --detailed-exitcode", 3);
+    assert!(plan.contains("198.18.0.7") && !plan.contains("198.18.10.255"), "{plan}");
+    host.apply();
+    host.run("plan --detailed-exitcode", 0);
+}

@@ -20,8 +20,8 @@ pub use state::{Lock, State, StateError};
 
 use crate::compile::TABLE;
 use crate::guard::GuardedPlan;
-use crate::model::nft::{Family, Table};
-use crate::observe::{Installed, Snapshot};
+use crate::model::nft::{Family, Ruleset, Table};
+use crate::observe::{Installed, Snapshot, nft::stored};
 use crate::plan::{Edit, Outcome, Plan, diff, marker, transaction};
 use crate::policy::Policy;
 
@@ -117,8 +117,11 @@ pub fn apply(
     // If we die here, the kernel runs the new table and names its generation; the next command
     // believes the kernel and corrects the disk.
     let id = kernel.generation().ok();
-    verify(&plan, before.as_ref(), kernel)?;
+    let after = verify(&plan, before.as_ref(), kernel)?;
     let ruleset = id.filter(|id| kernel.generation().ok() == Some(*id));
+    if let Some(generation) = ruleset {
+        remember_sets(&Ruleset { generation, tables: vec![after] }, state);
+    }
     let generation = installed.generation;
     state.confirm(&installed).map_err(|source| ApplyError::Unrecorded { generation, source })?;
     Ok(Applied::InForce { generation, ruleset })
@@ -152,14 +155,25 @@ pub fn off(_lock: &Lock, state: &State, kernel: &dyn Kernel) -> Result<bool, App
     Ok(was_there)
 }
 
+/// Keeps large sets as they were read, so that they need not be dumped again while nothing
+/// changes. Without that the next look is longer, nothing else.
+pub fn remember_sets(ruleset: &Ruleset, state: &State) {
+    if let Some(content) = stored::content(ruleset) {
+        let _ = state.write_run_file(stored::FILE, &content);
+    }
+}
+
 /// Compares what the kernel runs with what was planned, and takes the change back otherwise.
-fn verify(plan: &Plan, before: Option<&Table>, kernel: &dyn Kernel) -> Result<(), ApplyError> {
+fn verify(plan: &Plan, before: Option<&Table>, kernel: &dyn Kernel) -> Result<Table, ApplyError> {
     let after = read(kernel, "the change was made, but what came of it is not known")?;
     let difference = match &after {
         Some(after) => diff::diff(Some(after), &plan.table).first().map(describe),
         None => Some("there is no table of ours".to_owned()),
     };
-    let Some(difference) = difference else { return Ok(()) };
+    let (difference, after) = match (difference, after) {
+        (None, Some(after)) => return Ok(after),
+        (difference, after) => (difference.unwrap_or_default(), after),
+    };
     let undo = match (before, &after) {
         (None, Some(_)) => format!("delete table inet {TABLE}\n"),
         (None, None) => return Err(ApplyError::TakenBack { difference }),

@@ -7,6 +7,7 @@
 use super::state::{State, StateError};
 use crate::compile::Environment;
 use crate::model::nft::Bytes;
+use crate::observe::nft::stored;
 use crate::policy::Policy;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -18,10 +19,8 @@ const FILE: &str = "seen.json";
 pub struct Seen {
     /// The version of fwctl, which decides what a policy compiles to.
     version: String,
-    /// The running kernel's boot.
-    boot_id: String,
-    /// The network namespace.
-    namespace: String,
+    /// The running kernel's boot, and the network namespace.
+    place: String,
     /// The kernel's generation id of the ruleset.
     ruleset: u32,
     /// SHA-256 of the policy's files and of what the table names of the host.
@@ -38,12 +37,9 @@ impl Seen {
         ruleset: u32,
         generation: u32,
     ) -> std::io::Result<Self> {
-        let namespace = std::fs::read_link("/proc/self/ns/net")?;
-        let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
         Ok(Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            boot_id: boot_id.trim().to_owned(),
-            namespace: namespace.to_string_lossy().into_owned(),
+            place: stored::place()?,
             ruleset,
             inputs: inputs(policy, environment),
             generation,

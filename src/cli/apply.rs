@@ -173,6 +173,7 @@ fn remember(
         return;
     }
     let environment = Environment::of_links(&snapshot.links, &snapshot.routes);
+    apply::remember_sets(&snapshot.ruleset, state);
     if let Ok(seen) = Seen::now(policy, &environment, ruleset, generation) {
         let _ = seen.write(state);
     }

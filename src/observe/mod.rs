@@ -82,11 +82,15 @@ impl Default for Options {
 
 /// Looks at this host.
 pub fn observe(options: &Options) -> Snapshot {
-    observe_with(options, || match nft::read(nft::Options::default()) {
-        Ok(ruleset) => (ruleset, Vec::new()),
-        Err(error) => {
-            let message = format!("the ruleset was not read: {error}");
-            (Ruleset::default(), vec![Warning { subject: "nftables".into(), message }])
+    let stored = options.root.join("run/fwctl").join(nft::stored::FILE);
+    observe_with(options, || {
+        let cache = nft::stored::read(&stored);
+        match nft::read(nft::Options { cache: cache.as_ref(), ..nft::Options::default() }) {
+            Ok(ruleset) => (ruleset, Vec::new()),
+            Err(error) => {
+                let message = format!("the ruleset was not read: {error}");
+                (Ruleset::default(), vec![Warning { subject: "nftables".into(), message }])
+            }
         }
     })
 }

@@ -17,6 +17,7 @@ mod other;
 mod registers;
 mod simple;
 mod socket;
+pub mod stored;
 mod uapi;
 mod xt;
 
@@ -133,6 +134,11 @@ impl SetCache {
             }
         }
         Self { generation: ruleset.generation, sets }
+    }
+
+    /// Whether no set is in it.
+    pub fn is_empty(&self) -> bool {
+        self.sets.is_empty()
     }
 
     /// The generation id at which the sets were read.
