@@ -150,10 +150,13 @@ fn notices(snapshot: &Snapshot, environment: &Environment) -> Vec<Notice> {
         add(
             "carried-connections",
             format!(
-                "connections that are open now go on: {} may not be tracked yet, and {} carried \
-                 over by exact address and port",
-                connections.len(),
-                if connections.len() == 1 { "is" } else { "are" },
+                "{} open now may have been there before anything tracked connections: the table \
+                 admits {} by exact address and port, so that nothing is cut",
+                match connections.len() {
+                    1 => "1 connection that is".to_owned(),
+                    many => format!("{many} connections that are"),
+                },
+                if connections.len() == 1 { "it" } else { "them" },
             ),
         );
     }
