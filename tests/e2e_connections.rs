@@ -8,7 +8,7 @@ mod net;
 use host::{Host, Session};
 use net::{HOST_LAN_V4, HOST_LAN_V6, INTERNET_V4, INTERNET_V6, Namespace, tcp_stream};
 use std::io::{Read, Write};
-use std::net::{IpAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 /// Connections of every kind, opened before an apply.
@@ -16,6 +16,8 @@ struct Open {
     sessions: Vec<(String, Session)>,
     /// The host's end and the other end.
     pairs: Vec<(String, TcpStream, TcpStream)>,
+    /// The same, for datagrams.
+    datagrams: Vec<(String, UdpSocket, UdpSocket)>,
 }
 
 impl Open {
@@ -35,7 +37,20 @@ impl Open {
             let (here, there) = dial(from, &host.lab.host, address, 7000);
             pairs.push((format!("inbound to {address}"), here, there));
         }
-        Self { sessions, pairs }
+        let datagrams = [INTERNET_V4, INTERNET_V6]
+            .map(|peer| {
+                let there = host.lab.internet.enter(|| UdpSocket::bind((peer, 9001)).unwrap());
+                let any: IpAddr = if peer.is_ipv4() { [0; 4].into() } else { [0_u16; 8].into() };
+                let here = host.lab.host.enter(|| {
+                    let socket = UdpSocket::bind((any, 0)).unwrap();
+                    socket.connect((peer, 9001)).unwrap();
+                    socket
+                });
+                there.connect(here.local_addr().unwrap()).unwrap();
+                (format!("datagrams with {peer}"), here, there)
+            })
+            .into();
+        Self { sessions, pairs, datagrams }
     }
 
     /// The other side alone speaks first, then the host answers.
@@ -46,6 +61,11 @@ impl Open {
         for (what, here, there) in &mut self.pairs {
             assert!(carries(there, here), "{what} is cut: nothing comes in");
             assert!(carries(here, there), "{what} is cut: nothing goes out");
+        }
+        for (what, here, there) in &self.datagrams {
+            here.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+            there.send(b"word").unwrap();
+            assert!(here.recv(&mut [0; 4]).is_ok(), "{what} are cut");
         }
     }
 }

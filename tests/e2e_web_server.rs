@@ -9,6 +9,7 @@ mod net;
 use host::Host;
 use net::Answer::{Open, Refused, Silent};
 use net::{Probe, expect};
+use std::net::SocketAddrV6;
 
 /// A host with a database container published everywhere, a web container published on loopback,
 /// and two containers on a network of their own.
@@ -93,10 +94,46 @@ fn the_doors_are_as_the_policy_says_and_as_before_once_it_is_off() {
     }
     expect(&host.clients().map(|(from, address)| (Probe::ping(from, address), Open)));
     from_within(&host);
+    for address in ["203.0.113.10", "2001:db8:1::10", "172.17.0.1"] {
+        assert!(
+            !host.container_hears("db", address, 3306),
+            "a container hears MariaDB at {address}"
+        );
+    }
+    by_other_ways(&host);
 
     host.sh("fwctl off --yes");
     assert_eq!(without_counters(&host.lab.host.ruleset()), without_counters(&before));
     everything_is_reachable(&host);
+}
+
+/// The closed doors, dialled at addresses that are easily forgotten.
+fn by_other_ways(host: &Host) {
+    let mut expected = Vec::new();
+    for (from, link) in [(&host.lab.internet, "wan0"), (&host.lab.lan, "lan0")] {
+        let address = host.sh(&format!("ip -6 -o addr show dev {link} scope link"));
+        let address = address.split_whitespace().nth(3).unwrap().split('/').next().unwrap();
+        let scope = from.enter(|| net::interface_index("eth0"));
+        // The kernel itself forwards nothing from a link-local address: 5432 is left out.
+        for (port, answer) in [(22, Open), (80, Open), (3306, Silent), (7070, Silent)] {
+            let local = SocketAddrV6::new(address.parse().unwrap(), port, 0, scope);
+            expected.push((Probe::tcp(from, local), answer));
+        }
+    }
+    // The host's address of the other side, and a client from far away.
+    for (port, answer) in [(22, Open), (443, Open), (3306, Silent), (5432, Silent)] {
+        for (from, address, source) in [
+            (&host.lab.internet, net::HOST_LAN_V4, net::FAR_V4),
+            (&host.lab.internet, net::HOST_LAN_V6, net::FAR_V6),
+            (&host.lab.internet, net::HOST_WAN_V4, net::FAR_V4),
+            (&host.lab.internet, net::HOST_WAN_V6, net::FAR_V6),
+            (&host.lab.lan, net::HOST_WAN_V4, net::LAN_V4),
+            (&host.lab.lan, net::HOST_WAN_V6, net::LAN_V6),
+        ] {
+            expected.push((Probe::tcp(from, (address, port)).source(source), answer));
+        }
+    }
+    expect(&expected);
 }
 
 fn without_counters(ruleset: &str) -> String {

@@ -31,6 +31,6 @@ mod probe;
 
 pub use flood::{Flood, Flooded};
 pub use lab::*;
-pub use listen::Listener;
+pub use listen::{Listener, interface_index};
 pub use namespace::{Namespace, owner_id, owner_lives, run};
 pub use probe::{Answer, PATIENCE, Probe, expect, observe, send_udp, tcp_from, tcp_stream};
