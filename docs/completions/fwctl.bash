@@ -28,11 +28,17 @@ _fwctl() {
             fwctl,plan)
                 cmd="fwctl__subcmd__plan"
                 ;;
+            fwctl,restore)
+                cmd="fwctl__subcmd__restore"
+                ;;
             fwctl,snapshot)
                 cmd="fwctl__subcmd__snapshot"
                 ;;
             fwctl,status)
                 cmd="fwctl__subcmd__status"
+                ;;
+            fwctl,watch)
+                cmd="fwctl__subcmd__watch"
                 ;;
             *)
                 ;;
@@ -41,7 +47,7 @@ _fwctl() {
 
     case "${cmd}" in
         fwctl)
-            opts="-q -v -h -V --policy --color --quiet --verbose --help --version check plan apply status off snapshot"
+            opts="-q -v -h -V --policy --color --quiet --verbose --help --version check plan apply status off restore watch snapshot"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -162,6 +168,28 @@ _fwctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        fwctl__subcmd__restore)
+            opts="-q -v -h --policy --color --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --policy)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         fwctl__subcmd__snapshot)
             opts="-q -v -h --policy --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -199,6 +227,28 @@ _fwctl() {
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
                     return 0
                     ;;
+                --policy)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        fwctl__subcmd__watch)
+            opts="-q -v -h --policy --color --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --policy)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

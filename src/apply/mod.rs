@@ -7,7 +7,9 @@
 mod generation;
 mod kernel;
 mod nft;
+pub mod restore;
 mod seen;
+mod ssh_only;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -16,6 +18,7 @@ pub use generation::{Damage, Kept};
 pub use kernel::{Kernel, Live};
 pub use nft::{Nft, NftError};
 pub use seen::Seen;
+pub use ssh_only::SSH_ONLY;
 pub use state::{Lock, State, StateError};
 
 use crate::compile::TABLE;

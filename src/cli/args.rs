@@ -66,6 +66,10 @@ pub enum Command {
     Status(super::status::Status),
     /// Take fwctl's table out; the rules of others stay
     Off(super::off::Off),
+    /// Load the confirmed generation, as boot does; needs no network and no policy file
+    Restore,
+    /// Put the confirmed generation back whenever someone flushes the rules; runs as a service
+    Watch,
     /// Print this host's state as JSON, to plan elsewhere
     Snapshot,
 }

@@ -16,8 +16,10 @@ pub mod off;
 pub mod output;
 pub mod paths;
 pub mod plan;
+pub mod restore;
 pub mod snapshot;
 pub mod status;
+pub mod watch;
 
 pub use args::{Cli, Command, command};
 pub use exit::Exit;
@@ -58,6 +60,8 @@ fn run(cli: &Cli, paths: &Paths, output: &Output) -> Result<Exit, failure::Failu
         Command::Apply(apply) => apply::run(apply, &cli.global, paths, output),
         Command::Status(status) => status::run(status, paths, output),
         Command::Off(off) => off::run(off, paths, output),
+        Command::Restore => restore::run(paths, output),
+        Command::Watch => watch::run(paths, output),
         Command::Snapshot => snapshot::run(paths),
     }
 }

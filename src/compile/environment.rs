@@ -3,7 +3,7 @@
 //! Everything else is left to the kernel to recognise at run time (kinds of interfaces, local
 //! addresses), so that the same rules are right after a reboot and for containers made tomorrow.
 
-use crate::model::nft::{Element, ElementKey, Family, Ruleset};
+use crate::model::nft::{Element, ElementKey, Family, Table};
 use crate::model::{IfaceName, Protocol};
 use crate::observe::{Link, LinkKind, Route, Snapshot, SocketState};
 use std::collections::{BTreeMap, BTreeSet};
@@ -97,8 +97,8 @@ impl Carried {
     /// something began to track connections has no entry, whoever tracks now. Later the live
     /// table's own sets tell.
     fn of(snapshot: &Snapshot) -> Self {
-        if snapshot.ruleset.table(Family::Inet, super::TABLE).is_some() {
-            return if Self::has_live(&snapshot.ruleset) { Self::Live } else { Self::None };
+        if let Some(table) = snapshot.ruleset.table(Family::Inet, super::TABLE) {
+            return Self::in_table(table);
         }
         let connections: BTreeSet<(Protocol, SocketAddr, SocketAddr)> = snapshot
             .sockets
@@ -117,11 +117,10 @@ impl Carried {
         }
     }
 
-    /// Whether the live table still carries connections over.
-    fn has_live(ruleset: &Ruleset) -> bool {
-        let Some(table) = ruleset.table(Family::Inet, super::TABLE) else { return false };
+    /// Whether this live table of ours still carries connections over.
+    pub fn in_table(table: &Table) -> Self {
         let mut sets = CARRIED_SETS.iter().filter_map(|name| table.set(name));
-        sets.any(|set| !set.elements.listed().is_empty())
+        if sets.any(|set| !set.elements.listed().is_empty()) { Self::Live } else { Self::None }
     }
 
     /// The elements of one of [`CARRIED_SETS`].

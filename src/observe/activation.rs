@@ -81,6 +81,13 @@ impl SocketUnits {
         };
         self.0.iter().find(|unit| unit.listens.iter().any(fits)).map(|unit| unit.service.as_str())
     }
+
+    /// The TCP ports at which systemd listens for one of these services.
+    pub fn tcp_ports(&self, services: &[&str]) -> impl Iterator<Item = u16> {
+        let units = self.0.iter().filter(|unit| services.contains(&unit.service.as_str()));
+        let listens = units.flat_map(|unit| &unit.listens);
+        listens.filter(|listen| listen.protocol == Protocol::TCP).map(|listen| listen.port)
+    }
 }
 
 /// Socket units by name, with the file that counts; masked ones and templates left out.

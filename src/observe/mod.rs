@@ -29,6 +29,7 @@ pub mod routing;
 mod snapshot;
 mod sockets;
 mod ssh;
+mod sshd_config;
 mod sysctls;
 
 pub use endpoints::endpoints;
@@ -41,6 +42,7 @@ pub use snapshot::{
     EngineState, FORMAT, Host, Installed, Link, LinkKind, PublishedPort, Route, Snapshot, Socket,
     SocketState, Ssh, SshSession, Sysctls, Warning,
 };
+pub use sshd_config::ssh_ports;
 
 use crate::model::nft::Ruleset;
 use processes::Processes;

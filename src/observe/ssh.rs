@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 /// Names of the processes of OpenSSH and Dropbear that take connections.
 const DAEMONS: [&str; 3] = ["sshd", "sshd-session", "dropbear"];
 /// Units that systemd starts when someone connects.
-const UNITS: [&str; 6] = [
+pub(super) const UNITS: [&str; 6] = [
     "ssh.service",
     "sshd.service",
     "dropbear.service",

@@ -67,7 +67,8 @@ pub enum Outcome {
 /// How fwctl recognises a table as its own, and which generation it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marker {
-    /// The number of the generation, from 1.
+    /// The number of the generation, from 1; 0 where no kept one could be loaded at boot, and SSH
+    /// alone is let in.
     pub generation: u32,
     /// SHA-256 of the table's text, hexadecimal.
     pub digest: String,

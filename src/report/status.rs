@@ -3,6 +3,7 @@
 use super::layout::{self, Cell, Table};
 use super::plan::View;
 use super::{phrase, style};
+use crate::apply::SSH_ONLY;
 use crate::plan::{State, Status};
 use std::fmt::Write as _;
 
@@ -36,7 +37,11 @@ pub fn text(status: &Status, view: View) -> String {
             return out;
         }
         State::InForce { marker, since, policy } => {
-            let title = format!("{host}: generation {} is in force", marker.generation);
+            let title = if marker.generation == SSH_ONLY {
+                format!("{host}: SSH alone is let in, as no kept generation could be loaded")
+            } else {
+                format!("{host}: generation {} is in force", marker.generation)
+            };
             let _ = writeln!(out, "{}\n", layout::styled(style::STRONG, &title));
             let mut line = |label: &str, value: &str| {
                 let _ = writeln!(out, "  {label:<9}{}", layout::clean(value));

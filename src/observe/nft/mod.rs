@@ -9,6 +9,7 @@
 
 mod attr;
 mod elements;
+mod events;
 mod expression;
 mod keys;
 mod nat;
@@ -20,6 +21,8 @@ mod socket;
 pub mod stored;
 mod uapi;
 mod xt;
+
+pub use events::{Lost, TableEvents};
 
 use crate::model::nft::{Element, Elements, Family, Ruleset, Table};
 use attr::{Messages, push};

@@ -18,6 +18,8 @@ pub(super) const NLMSG_HDRLEN: usize = 16;
 pub(super) const NFGENMSG_LEN: usize = 4;
 /// `NFNL_SUBSYS_NFTABLES`.
 pub(super) const SUBSYS_NFTABLES: u16 = 10;
+/// `NFNLGRP_NFTABLES`: the group that hears of every change of the ruleset.
+pub(super) const GROUP_NFTABLES: u32 = 7;
 /// The bits of an attribute's type that are its number (`NLA_TYPE_MASK`).
 pub(super) const NLA_TYPE_MASK: u16 = 0x3fff;
 
@@ -25,10 +27,13 @@ pub(super) const NLA_TYPE_MASK: u16 = 0x3fff;
 pub(super) mod message {
     pub(in crate::observe::nft) const NEWTABLE: u8 = 0;
     pub(in crate::observe::nft) const GETTABLE: u8 = 1;
+    pub(in crate::observe::nft) const DELTABLE: u8 = 2;
     pub(in crate::observe::nft) const NEWCHAIN: u8 = 3;
     pub(in crate::observe::nft) const GETCHAIN: u8 = 4;
+    pub(in crate::observe::nft) const DELCHAIN: u8 = 5;
     pub(in crate::observe::nft) const NEWRULE: u8 = 6;
     pub(in crate::observe::nft) const GETRULE: u8 = 7;
+    pub(in crate::observe::nft) const DELRULE: u8 = 8;
     pub(in crate::observe::nft) const NEWSET: u8 = 9;
     pub(in crate::observe::nft) const GETSET: u8 = 10;
     pub(in crate::observe::nft) const NEWSETELEM: u8 = 12;
