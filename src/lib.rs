@@ -13,6 +13,7 @@
 //! (`tests/layers.rs` fails otherwise). Everything between [`observe`] and [`apply`] is a pure
 //! function of its inputs; only [`guard`] can build what [`apply`] accepts.
 
+pub mod analyze;
 pub mod apply;
 pub mod cli;
 pub mod compile;

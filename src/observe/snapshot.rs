@@ -126,6 +126,28 @@ pub enum LinkKind {
     Other(String),
 }
 
+impl LinkKind {
+    /// The kernel's own word (`rtnl_link_ops.kind`); of no meaning for what has none there.
+    pub fn word(&self) -> &str {
+        match self {
+            Self::Loopback => "loopback",
+            Self::Physical => "physical",
+            Self::Bridge => "bridge",
+            Self::Veth => "veth",
+            Self::Tun => "tun",
+            Self::Bond => "bond",
+            Self::Vlan => "vlan",
+            Self::Macvlan => "macvlan",
+            Self::Ipvlan => "ipvlan",
+            Self::Vxlan => "vxlan",
+            Self::Wireguard => "wireguard",
+            Self::Vrf => "vrf",
+            Self::Dummy => "dummy",
+            Self::Other(word) => word,
+        }
+    }
+}
+
 /// An address of an interface.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Address {

@@ -1,0 +1,357 @@
+//! Where the host takes a packet: its addresses, routes and kernel settings.
+//!
+//! In: a snapshot. Out: what routing says of a destination and a source, as Linux's
+//! `ip_route_input_slow()` and `fib_validate_source()` do. Rules of policy routing are not in a
+//! snapshot; where routes of other tables could change an answer, it is said.
+
+use super::cuts::around;
+use crate::model::{IfaceName, IpFamily, Prefix};
+use crate::observe::{Link, LinkKind, Route, Snapshot};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+/// `RT_TABLE_LOCAL`, `RT_TABLE_MAIN`, `RT_TABLE_DEFAULT`, in the order in which they are asked.
+const TABLES: [u32; 3] = [255, 254, 253];
+
+/// The host of a snapshot, ready for many questions.
+#[derive(Debug)]
+pub struct HostView<'s> {
+    snapshot: &'s Snapshot,
+    /// For each IP version, in the order in which the kernel would take them.
+    routes: [Vec<&'s Route>; 2],
+    /// Where the answer of a lookup can change, by IP version.
+    cuts: [Vec<u128>; 2],
+}
+
+/// Where a packet goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// To a socket of the host.
+    Local,
+    /// On, by this interface; `None` where it is not known which of several.
+    Forward(Option<IfaceName>),
+    /// Nowhere, and why.
+    Nowhere(Nowhere),
+}
+
+/// Why the host itself drops a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Nowhere {
+    /// No route to the destination.
+    NoRoute,
+    /// The input interface does not forward.
+    NotForwarding,
+    /// A loopback address from outside, without `route_localnet`.
+    Loopback,
+    /// The source is no source a packet may have: the host's own, loopback, multicast.
+    MartianSource,
+    /// Reverse-path filtering.
+    ReversePath,
+    /// A route says so (`blackhole`, `unreachable`, `prohibit`).
+    RouteForbids,
+    /// Link-local addresses are not forwarded.
+    LinkLocal,
+    /// IPv6 is off on the input interface.
+    Ipv6Disabled,
+    /// The input interface is down, or there is none of this name.
+    NoInterface,
+}
+
+fn index(family: IpFamily) -> usize {
+    match family {
+        IpFamily::Ipv4 => 0,
+        IpFamily::Ipv6 => 1,
+    }
+}
+
+impl<'s> HostView<'s> {
+    /// Sorts the routes.
+    pub fn new(snapshot: &'s Snapshot) -> Self {
+        let rank = |route: &Route| TABLES.iter().position(|table| *table == route.table);
+        let of = |family: IpFamily| {
+            let mut routes: Vec<&Route> = snapshot
+                .routes
+                .iter()
+                .filter(|route| route.to.family() == family && rank(route).is_some())
+                .collect();
+            routes.sort_by_key(|route| {
+                (rank(route), std::cmp::Reverse(route.to.length()), route.metric)
+            });
+            routes
+        };
+        let routes = IpFamily::BOTH.map(of);
+        // Loopback, "this network", multicast and what is above it, link-local.
+        let special: [&[&str]; 2] = [
+            &["0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4", "255.255.255.255/32"],
+            &["::/128", "::1/128", "fe80::/10", "ff00::/8"],
+        ];
+        let cuts = IpFamily::BOTH.map(|family| {
+            let prefixes = routes[index(family)].iter().map(|route| route.to);
+            let special = special[index(family)].iter().filter_map(|text| text.parse().ok());
+            let links = snapshot.links.iter().flat_map(|link| &link.addresses);
+            let own = links
+                .filter(|own| IpFamily::of(own.address) == family)
+                .map(|own| Prefix::host(own.address));
+            around(prefixes.chain(special).chain(own))
+        });
+        Self { snapshot, routes, cuts }
+    }
+
+    /// The addresses before which a lookup may say something else.
+    pub fn cuts(&self, family: IpFamily) -> &[u128] {
+        &self.cuts[index(family)]
+    }
+
+    /// The interface of this name.
+    pub fn link(&self, name: &IfaceName) -> Option<&'s Link> {
+        self.snapshot.links.iter().find(|link| link.name == *name)
+    }
+
+    /// The loopback interface's name.
+    pub fn loopback(&self) -> Option<&'s Link> {
+        self.snapshot.links.iter().find(|link| link.kind == LinkKind::Loopback)
+    }
+
+    fn setting(&self, name: &str) -> i64 {
+        self.snapshot.sysctls.0.get(name).copied().unwrap_or(0)
+    }
+
+    fn ipv4(&self, interface: &IfaceName, key: &str) -> i64 {
+        self.setting(&format!("ipv4.conf.{interface}.{key}"))
+    }
+
+    /// Tables of policy routing that hold routes, and that the kernel may ask before `main`.
+    pub fn other_tables(&self, family: IpFamily) -> Vec<u32> {
+        let vrf = |route: &&Route| !TABLES.contains(&route.table) && route.table != 0;
+        let own = self.snapshot.routes.iter().filter(|route| route.to.family() == family);
+        let tables: BTreeSet<u32> = own.filter(vrf).map(|route| route.table).collect();
+        tables.into_iter().collect()
+    }
+
+    /// The route that a lookup finds.
+    pub fn route(&self, address: IpAddr) -> Option<&'s Route> {
+        let routes = &self.routes[index(IpFamily::of(address))];
+        let mut thrown = None;
+        for route in routes {
+            if thrown == Some(route.table) || !route.to.contains(address) {
+                continue;
+            }
+            if route.kind == "throw" {
+                thrown = Some(route.table);
+                continue;
+            }
+            return Some(route);
+        }
+        None
+    }
+
+    /// All next hops of the route that a lookup finds.
+    fn interfaces(&self, found: &Route) -> Vec<&'s IfaceName> {
+        let same = |route: &&&Route| {
+            (route.table, route.to, route.metric) == (found.table, found.to, found.metric)
+        };
+        let routes = self.routes[index(found.to.family())].iter().filter(same);
+        routes.filter_map(|route| route.interface.as_ref()).collect()
+    }
+
+    /// Whether an address is one of this interface's.
+    pub fn is_on(&self, interface: &IfaceName, address: IpAddr) -> bool {
+        let link = self.link(interface);
+        link.is_some_and(|link| link.addresses.iter().any(|own| own.address == address))
+    }
+
+    /// The kind of an address (`RTN_*`), as `fib … type` and `-m addrtype` see it; with an
+    /// interface only its own addresses are the host's.
+    pub fn address_type(&self, address: IpAddr, interface: Option<&IfaceName>) -> u32 {
+        const UNICAST: u32 = 1;
+        const LOCAL: u32 = 2;
+        const BROADCAST: u32 = 3;
+        const ANYCAST: u32 = 4;
+        const MULTICAST: u32 = 5;
+        const BLACKHOLE: u32 = 6;
+        const UNREACHABLE: u32 = 7;
+        const PROHIBIT: u32 = 8;
+        let kind = |route: &Route| match route.kind.as_str() {
+            "local" => LOCAL,
+            "broadcast" => BROADCAST,
+            "anycast" => ANYCAST,
+            "multicast" => MULTICAST,
+            "blackhole" => BLACKHOLE,
+            "unreachable" => UNREACHABLE,
+            "prohibit" => PROHIBIT,
+            _ => UNICAST,
+        };
+        match address {
+            IpAddr::V4(v4) if v4.octets()[0] == 0 || v4.is_broadcast() => BROADCAST,
+            IpAddr::V4(v4) if v4.is_multicast() => MULTICAST,
+            IpAddr::V4(_) => {
+                // Only the local table is asked.
+                let local = self.route(address).filter(|route| route.table == TABLES[0]);
+                let ours = local.filter(|route| {
+                    interface.is_none_or(|name| route.interface.as_ref() == Some(name))
+                });
+                ours.map_or(UNICAST, kind)
+            }
+            IpAddr::V6(v6) => {
+                let Some(route) = self.route(address) else { return UNREACHABLE };
+                match (interface, kind(route)) {
+                    (Some(name), LOCAL) if self.is_on(name, address) => LOCAL,
+                    (Some(_), LOCAL) => UNICAST,
+                    (_, MULTICAST) if v6.is_multicast() => MULTICAST,
+                    (_, kind) => kind,
+                }
+            }
+        }
+    }
+
+    /// The interface by which a lookup leaves, for `fib … oif`; `None` for no route, and for the
+    /// host's own addresses. With `through`, only where the route uses that interface.
+    pub fn leaves_by(&self, address: IpAddr, through: Option<&IfaceName>) -> Option<&'s IfaceName> {
+        let route = self.route(address).filter(|route| route.kind == "unicast")?;
+        match through {
+            Some(name) => self.interfaces(route).into_iter().find(|own| *own == name),
+            None => route.interface.as_ref(),
+        }
+    }
+
+    /// What the host drops before any hook.
+    pub fn refuses(
+        &self,
+        interface: &IfaceName,
+        source: IpAddr,
+        destination: IpAddr,
+    ) -> Option<Nowhere> {
+        match self.link(interface) {
+            Some(link) if link.up => {}
+            _ => return Some(Nowhere::NoInterface),
+        }
+        if destination.is_ipv6() {
+            if self.setting(&format!("ipv6.conf.{interface}.disable_ipv6")) != 0 {
+                return Some(Nowhere::Ipv6Disabled);
+            }
+            // ip6_rcv_core()
+            if destination.is_loopback() || source.is_loopback() {
+                return Some(Nowhere::Loopback);
+            }
+            if source.is_multicast() {
+                return Some(Nowhere::MartianSource);
+            }
+        }
+        None
+    }
+
+    /// The routing decision for what came in by an interface.
+    pub fn way(&self, interface: &IfaceName, source: IpAddr, destination: IpAddr) -> Way {
+        let nowhere = Way::Nowhere;
+        if self.link(interface).is_some_and(|link| link.kind == LinkKind::Loopback) {
+            return Way::Local;
+        }
+        if let (IpAddr::V4(source), IpAddr::V4(destination)) = (source, destination) {
+            if source.is_multicast() || source.is_broadcast() {
+                return nowhere(Nowhere::MartianSource);
+            }
+            if destination.is_broadcast() || destination.is_multicast() {
+                return Way::Local;
+            }
+            let zero = |address: std::net::Ipv4Addr| address.octets()[0] == 0;
+            let localnet = self.localnet(interface);
+            if zero(source) || (source.is_loopback() && !localnet) {
+                return nowhere(Nowhere::MartianSource);
+            }
+            if zero(destination) || (destination.is_loopback() && !localnet) {
+                return nowhere(Nowhere::Loopback);
+            }
+        }
+        if destination.is_multicast() {
+            return Way::Local;
+        }
+        let Some(route) = self.route(destination) else { return nowhere(Nowhere::NoRoute) };
+        match route.kind.as_str() {
+            "local" | "anycast" => self.source_fits(interface, source).map_or(Way::Local, nowhere),
+            "broadcast" | "multicast" => {
+                self.source_fits(interface, source).map_or(Way::Local, nowhere)
+            }
+            "unicast" => self.forward(interface, source, destination, route),
+            _ => nowhere(Nowhere::RouteForbids),
+        }
+    }
+
+    /// Whether the bridge itself sends a packet on whose destination was translated to one of its
+    /// own ports (`br_nf_pre_routing_finish()`): back to the port that it came from only in hairpin
+    /// mode, which is not in a snapshot.
+    pub fn bridges_translated(&self, interface: &IfaceName, family: IpFamily) -> bool {
+        let key = match family {
+            IpFamily::Ipv4 => "bridge.bridge-nf-call-iptables",
+            IpFamily::Ipv6 => "bridge.bridge-nf-call-ip6tables",
+        };
+        self.link(interface).is_some_and(|link| link.kind == LinkKind::Bridge)
+            && self.setting(key) != 0
+    }
+
+    fn localnet(&self, interface: &IfaceName) -> bool {
+        self.ipv4(interface, "route_localnet") != 0
+            || self.setting("ipv4.conf.all.route_localnet") != 0
+    }
+
+    fn forward(
+        &self,
+        interface: &IfaceName,
+        source: IpAddr,
+        destination: IpAddr,
+        route: &Route,
+    ) -> Way {
+        let forwarding = match source {
+            IpAddr::V4(_) => self.ipv4(interface, "forwarding") != 0,
+            // ip6_forward() asks for `all` alone.
+            IpAddr::V6(_) => self.setting("ipv6.conf.all.forwarding") != 0,
+        };
+        if !forwarding {
+            return Way::Nowhere(Nowhere::NotForwarding);
+        }
+        let link_local = |address: IpAddr| match address {
+            IpAddr::V6(address) => address.is_unicast_link_local() || address.is_unspecified(),
+            IpAddr::V4(_) => false,
+        };
+        if link_local(source) || link_local(destination) {
+            return Way::Nowhere(Nowhere::LinkLocal);
+        }
+        if let Some(why) = self.source_fits(interface, source) {
+            return Way::Nowhere(why);
+        }
+        let mut out = self.interfaces(route);
+        out.dedup();
+        match out[..] {
+            [only] => Way::Forward(Some(only.clone())),
+            _ => Way::Forward(None),
+        }
+    }
+
+    /// `fib_validate_source()`; IPv6 has none.
+    fn source_fits(&self, interface: &IfaceName, source: IpAddr) -> Option<Nowhere> {
+        if source.is_ipv6() {
+            return None;
+        }
+        let filter = self.ipv4(interface, "rp_filter").max(self.setting("ipv4.conf.all.rp_filter"));
+        let accepts_local = self.ipv4(interface, "accept_local") != 0
+            || self.setting("ipv4.conf.all.accept_local") != 0;
+        let found = self.route(source);
+        let kind = found.map(|route| route.kind.as_str());
+        if filter == 0 {
+            let own = self
+                .snapshot
+                .links
+                .iter()
+                .any(|link| link.addresses.iter().any(|own| own.address == source));
+            return (own && !accepts_local).then_some(Nowhere::MartianSource);
+        }
+        let Some(route) = found else { return Some(Nowhere::ReversePath) };
+        match kind {
+            Some("unicast") => {}
+            Some("local") if accepts_local => {}
+            _ => return Some(Nowhere::MartianSource),
+        }
+        let fits = self.interfaces(route).contains(&interface);
+        (!fits && filter == 1).then_some(Nowhere::ReversePath)
+    }
+}

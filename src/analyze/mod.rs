@@ -1,0 +1,296 @@
+//! A whole live ruleset and the host around it → who can reach what, by which way, and why.
+//!
+//! In: a [`Snapshot`]. Out: for a packet from one source or from many, where it arrives: at a
+//! socket of the host, at another host, or nowhere; and which rule decides that. Pure.
+//!
+//! What always holds: all tables count, in the kernel's order. What the packet alone does not tell
+//! (a rate, the time, a module of iptables that fwctl cannot read) is an unknown with a name; an
+//! answer depends on exactly those unknowns that change it. One engine answers for one packet and
+//! for all sources of a zone: sources that no statement tells apart are asked about once.
+
+mod cuts;
+pub mod guard;
+mod hooks;
+mod host;
+mod load;
+mod packet;
+mod passing;
+mod program;
+mod sets;
+pub mod sources;
+mod state;
+mod step;
+mod translate;
+mod value;
+mod walk;
+mod way;
+mod xt;
+
+pub use host::{Nowhere, Way};
+pub use packet::{CLIENT_PORT, ConnectionState, From, Packet};
+pub use state::{Env, Exactness, RuleId, State};
+pub use step::Unclear;
+
+use crate::model::IfaceName;
+use crate::model::nft::{Hook, RejectWith, Statement};
+use crate::observe::Snapshot;
+use cuts::{Cuts, Cutter};
+use guard::{Guard, Guards};
+use hooks::Order;
+use host::HostView;
+use program::Program;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::rc::Rc;
+use walk::Walk;
+
+/// Where packets that get through arrive.
+type Arrives = Option<(IpAddr, Option<u16>)>;
+
+/// Intervals of sources.
+type Intervals = Rc<[(u128, u128)]>;
+
+/// A snapshot made ready for many questions.
+#[derive(Debug)]
+pub struct Analyzer<'s> {
+    snapshot: &'s Snapshot,
+    program: Program<'s>,
+    host: HostView<'s>,
+    /// By statement and IP version.
+    cuts: RefCell<HashMap<(usize, bool), Rc<Cuts>>>,
+    /// Which sources a statement passes that is about the source alone; by the same.
+    passing: RefCell<HashMap<(usize, bool), Option<Intervals>>>,
+}
+
+/// What becomes of a packet.
+#[derive(Debug)]
+pub struct Answer {
+    /// Where it arrives, for which sources under which condition.
+    pub ends: Vec<End>,
+    /// What the conditions speak of.
+    pub unknowns: Vec<Unknown>,
+    /// The conditions.
+    pub guards: Guards,
+    /// What happened on the way, if that was asked for.
+    pub events: Vec<Event>,
+    /// Tables whose order decides, and is not known.
+    pub order_matters: Vec<String>,
+}
+
+/// Something that the packet alone does not tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unknown {
+    /// What, in nft's words or plain ones.
+    pub name: String,
+    /// Why it is not known.
+    pub unclear: Unclear,
+    /// The rule that asks.
+    pub rule: Option<RuleId>,
+}
+
+/// An end of the way.
+#[derive(Debug, Clone)]
+pub struct End {
+    /// For which sources, and in which state.
+    pub state: State,
+    /// What becomes of them.
+    pub fate: Fate,
+    /// The rule or policy that decides; `None` where the host itself does, or nothing filters.
+    pub by: Option<RuleId>,
+}
+
+/// What becomes of a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It comes to a socket of the host, if one listens.
+    Delivered,
+    /// It leaves by this interface; `None` for one of several.
+    Forwarded(Option<IfaceName>),
+    /// A rule or policy drops it.
+    Dropped,
+    /// A rule drops it and tells the sender.
+    Rejected(RejectWith),
+    /// The host drops it.
+    Nowhere(Nowhere),
+    /// It depends on this unknown, which may decide anything.
+    Unknown(u32),
+}
+
+impl Fate {
+    /// Whether it gets through.
+    pub fn passes(&self) -> bool {
+        matches!(self, Self::Delivered | Self::Forwarded(_))
+    }
+}
+
+/// Something that happened on the way of one packet.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// At which hook.
+    pub hook: Hook,
+    /// At which priority.
+    pub priority: i32,
+    /// The rule, or the base chain with no rule.
+    pub rule: RuleId,
+    /// What.
+    pub what: Happened,
+    /// Under which condition.
+    pub guard: Guard,
+    /// How the packet stands then.
+    pub env: Rc<Env>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happened {
+    /// It came into a base chain.
+    Entered,
+    /// The rule matched, and the packet goes on behind it.
+    Matched,
+    /// It goes to another chain.
+    Jumped,
+    /// It goes back.
+    Returned,
+    /// Its mark, connection or tracking changed.
+    Changed,
+    /// NAT.
+    Translated,
+    /// It may go on to the next base chain.
+    Accepted,
+    /// It ends here.
+    Dropped,
+    /// It ends here, and the sender is told.
+    Rejected,
+    /// Whatever the rule does is not known.
+    Unclear,
+    /// Routing decided.
+    Routed(Way),
+}
+
+impl<'s> Analyzer<'s> {
+    /// Prepares.
+    pub fn new(snapshot: &'s Snapshot) -> Self {
+        Self {
+            snapshot,
+            program: Program::new(&snapshot.ruleset),
+            host: HostView::new(snapshot),
+            cuts: RefCell::default(),
+            passing: RefCell::default(),
+        }
+    }
+
+    /// The snapshot.
+    pub fn snapshot(&self) -> &'s Snapshot {
+        self.snapshot
+    }
+
+    /// Where a packet arrives, for each of its sources.
+    pub fn ask(&self, packet: &Packet) -> Answer {
+        self.walk(packet, false)
+    }
+
+    /// The same, with all that happens on the way; for a packet from one source.
+    pub fn trace(&self, packet: &Packet) -> Answer {
+        self.walk(packet, true)
+    }
+
+    fn walk(&self, packet: &Packet, traced: bool) -> Answer {
+        let mut walk = Walk::new(self, packet, traced);
+        walk.run(Order::ByHandle);
+        let mut order_matters = Vec::new();
+        let ambiguous = hooks::ambiguous(&self.program, packet.family());
+        if !ambiguous.is_empty() {
+            let mut other = Walk::new(self, packet, false);
+            other.run(Order::Reversed);
+            if outline(&walk.ends) != outline(&other.ends) {
+                order_matters = ambiguous
+                    .into_iter()
+                    .map(|(hook, priority, tables)| {
+                        format!("the order of {tables} at {} priority {priority}", hook.as_str())
+                    })
+                    .collect();
+            }
+        }
+        Answer {
+            ends: walk.ends,
+            unknowns: walk.unknowns,
+            guards: walk.guards,
+            events: walk.events.unwrap_or_default(),
+            order_matters,
+        }
+    }
+
+    fn cutter(&self, table: usize, packet: &Packet) -> Cutter<'_, 's> {
+        Cutter { program: &self.program, host: &self.host, family: packet.family(), table }
+    }
+
+    /// Where a statement of our program may begin to say something else.
+    fn cuts(&self, statement: &Statement, table: usize, packet: &Packet) -> Rc<Cuts> {
+        let key = (std::ptr::from_ref(statement) as usize, packet.destination.is_ipv4());
+        if let Some(known) = self.cuts.borrow().get(&key) {
+            return Rc::clone(known);
+        }
+        let cuts = Rc::new(self.cutter(table, packet).cuts(statement));
+        self.cuts.borrow_mut().insert(key, Rc::clone(&cuts));
+        cuts
+    }
+
+    /// Which sources pass a statement that is about the source alone.
+    fn about_source(
+        &self,
+        statement: &Statement,
+        table: usize,
+        packet: &Packet,
+    ) -> Option<Intervals> {
+        if !matches!(
+            statement,
+            Statement::Compare { .. } | Statement::Range { .. } | Statement::Lookup { .. }
+        ) {
+            return None;
+        }
+        let key = (std::ptr::from_ref(statement) as usize, packet.destination.is_ipv4());
+        if let Some(known) = self.passing.borrow().get(&key) {
+            return known.clone();
+        }
+        let cutter = self.cutter(table, packet);
+        let found = cutter
+            .is_about_source_alone(statement)
+            .then(|| passing::passing(self, statement, table, packet))
+            .flatten();
+        self.passing.borrow_mut().insert(key, found.clone());
+        found
+    }
+}
+
+/// Which sources get through, and to where: what the order of equal priorities may change.
+fn outline(ends: &[End]) -> BTreeMap<Arrives, Vec<(u128, u128)>> {
+    let mut all: BTreeMap<Arrives, Vec<(u128, u128)>> = BTreeMap::new();
+    for end in ends {
+        let env = &end.state.env;
+        let key = end.fate.passes().then_some((env.destination, env.port));
+        let spans = end.state.sources.spans().iter().map(|span| (span.first, span.last));
+        all.entry(key).or_default().extend(spans);
+    }
+    for intervals in all.values_mut() {
+        intervals.sort_unstable();
+        let mut joined: Vec<(u128, u128)> = Vec::with_capacity(intervals.len());
+        for (first, last) in intervals.drain(..) {
+            match joined.last_mut() {
+                Some((_, end)) if end.checked_add(1).is_none_or(|next| first <= next) => {
+                    *end = (*end).max(last);
+                }
+                _ => joined.push((first, last)),
+            }
+        }
+        *intervals = joined;
+    }
+    all
+}
+
+impl Answer {
+    /// The condition under which each of these sources ends so, for a packet from one source.
+    pub fn guard(&self, end: &End) -> Guard {
+        end.state.sources.spans().first().map_or(Guard::NEVER, |span| span.guard)
+    }
+}

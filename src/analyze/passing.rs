@@ -1,0 +1,51 @@
+//! Statements that are about the source alone: which sources pass them, found once.
+
+use super::cuts::Cuts;
+use super::load::Scene;
+use super::packet::{Packet, address};
+use super::sources::Sources;
+use super::state::{Env, Place};
+use super::step::Step;
+use super::{Analyzer, Intervals};
+use crate::model::nft::{BaseChain, Hook, Statement, Verdict};
+
+/// Which sources pass a statement that is about the source alone; `None` where that is not so.
+pub(super) fn passing(
+    analyzer: &Analyzer<'_>,
+    statement: &Statement,
+    table: usize,
+    packet: &Packet,
+) -> Option<Intervals> {
+    let highest = match packet.destination {
+        std::net::IpAddr::V4(_) => u128::from(u32::MAX),
+        std::net::IpAddr::V6(_) => u128::MAX,
+    };
+    let cuts = analyzer.cuts(statement, table, packet);
+    let Cuts::At(cuts) = &*cuts else { return None };
+    let base = BaseChain {
+        kind: "filter".to_owned(),
+        hook: Hook::Prerouting,
+        priority: 0,
+        policy: Verdict::Accept,
+        devices: Vec::new(),
+    };
+    let env = Env::start(packet);
+    let mut found = Sources::default();
+    for piece in Sources::of(&[(0, highest)]).pieces(cuts) {
+        let scene = Scene {
+            program: &analyzer.program,
+            host: &analyzer.host,
+            packet,
+            place: Place { hook: base.hook, input: None, output: None, base: &base },
+            env: &env,
+            table,
+            source: address(packet.family(), piece.first),
+        };
+        match scene.step(statement) {
+            Step::Pass => found.push(piece),
+            Step::Fail => {}
+            _ => return None,
+        }
+    }
+    Some(found.spans().iter().map(|span| (span.first, span.last)).collect())
+}

@@ -1,0 +1,329 @@
+//! The whole way of a packet: hooks, connection tracking, NAT and routing in the kernel's order.
+
+use super::hooks::{self, Item, Order};
+use super::host::Way;
+use super::packet::{ConnectionState, From, address};
+use super::sources::{Sources, add};
+use super::state::{Env, Exactness, Place, RuleId, State, Tracking};
+use super::step::Unclear;
+use super::walk::Walk;
+use super::{Event, Fate, Happened};
+use crate::model::nft::{Family, Hook};
+use crate::model::{IfaceName, IpFamily};
+use crate::observe::LinkKind;
+use std::rc::Rc;
+
+/// `IPS_SRC_NAT_DONE`, `IPS_DST_NAT_DONE`.
+const SOURCE_DONE: u32 = 1 << 7;
+const DESTINATION_DONE: u32 = 1 << 8;
+
+/// By which interfaces a packet comes and goes, as a hook knows them.
+#[derive(Clone, Copy)]
+struct Between<'p> {
+    input: Option<&'p IfaceName>,
+    output: Option<&'p IfaceName>,
+}
+
+impl Walk<'_, '_> {
+    /// Sends the packet on its way; the ends say where it arrives.
+    pub fn run(&mut self, order: Order) {
+        let packet = self.packet;
+        let start = State {
+            sources: Sources::of(&packet.sources),
+            env: Rc::new(Env::start(packet)),
+            accepted_by: None,
+            translated_by: None,
+        };
+        let states = vec![start];
+        match &packet.from {
+            From::Interface(name) => self.arrive(name, states, order),
+            From::Host => self.loop_back(states, order),
+        }
+    }
+
+    fn arrive(&mut self, input: &IfaceName, states: Vec<State>, order: Order) {
+        let between = Between { input: Some(input), output: None };
+        let states = self.unread(input, states);
+        let states = self.ingress(input, states, order);
+        let states = self.refused(input, states);
+        let states = self.hook(Hook::Prerouting, between, states, order);
+        for state in states {
+            for (way, state) in self.ways(input, state) {
+                match way {
+                    Way::Local => self.deliver(between, state, order),
+                    Way::Nowhere(why) => self.end(state, Fate::Nowhere(why), None),
+                    Way::Forward(output) => self.forward(input, output.as_ref(), state, order),
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self, between: Between<'_>, state: State, order: Order) {
+        for state in self.hook(Hook::Input, between, vec![state], order) {
+            let by = state.accepted_by;
+            self.end(state, Fate::Delivered, by);
+        }
+    }
+
+    fn forward(
+        &mut self,
+        input: &IfaceName,
+        output: Option<&IfaceName>,
+        mut state: State,
+        order: Order,
+    ) {
+        let between = Between { input: Some(input), output };
+        Rc::make_mut(&mut state.env).output = output.cloned();
+        let states = self.hook(Hook::Forward, between, vec![state], order);
+        let states = self.hook(Hook::Postrouting, between, states, order);
+        for state in states {
+            let by = state.accepted_by;
+            self.end(state, Fate::Forwarded(output.cloned()), by);
+        }
+    }
+
+    fn loop_back(&mut self, states: Vec<State>, order: Order) {
+        let loopback = self.analyzer.host.loopback().map(|link| &link.name);
+        let out = Between { input: None, output: loopback };
+        let into = Between { input: loopback, output: None };
+        let states = self.hook(Hook::Output, out, states, order);
+        let states = self.hook(Hook::Postrouting, out, states, order);
+        let states = self.hook(Hook::Prerouting, into, states, order);
+        for state in states {
+            self.deliver(into, state, order);
+        }
+    }
+
+    /// What filters where no rule of a ruleset shows it.
+    fn unread(&mut self, input: &IfaceName, mut states: Vec<State>) -> Vec<State> {
+        let analyzer = self.analyzer;
+        let snapshot = analyzer.snapshot;
+        let mut names = Vec::new();
+        if let Some(warning) = snapshot.warnings.iter().find(|own| own.subject == "nftables") {
+            names.push(warning.message.clone());
+        }
+        let link = analyzer.host.link(input);
+        if link.is_some_and(|link| link.xdp) {
+            names.push(format!("an XDP program on {input}"));
+        }
+        let family = if self.packet.family() == IpFamily::Ipv4 { "ip " } else { "ip6 " };
+        for table in snapshot.legacy_tables.iter().filter(|table| table.starts_with(family)) {
+            names.push(format!("legacy iptables table {table}"));
+        }
+        if link.is_some_and(|link| link.kind == LinkKind::Bridge) {
+            let tables = analyzer.program.ruleset.tables.iter().filter(|table| !table.dormant);
+            for table in tables.filter(|table| table.family == Family::Bridge) {
+                names.push(format!("table bridge {}", table.name));
+            }
+            let ports = snapshot.links.iter().filter(|link| link.master.as_ref() == Some(input));
+            for port in ports {
+                if port.xdp {
+                    names.push(format!("an XDP program on {}", port.name));
+                }
+                let chains = hooks::ingress(&analyzer.program, port.name.as_str(), Order::ByHandle);
+                for id in chains {
+                    let table = id.table_of(analyzer.program.ruleset);
+                    let family = table.family.as_str();
+                    names.push(format!("table {family} {} on {}", table.name, port.name));
+                }
+            }
+        }
+        for name in names {
+            let unknown = self.unknown(name, Unclear::Fact, None);
+            let drops = self.guards.holds(unknown);
+            let passes = self.guards.not(drops);
+            let mut after = Vec::new();
+            for state in states {
+                let part = |sources: Sources| State { sources, ..state.clone() };
+                let doubtful = part(state.sources.and(drops, &mut self.guards));
+                after.push(part(state.sources.and(passes, &mut self.guards)));
+                self.end(doubtful, Fate::Unknown(unknown), None);
+            }
+            states = after;
+        }
+        states
+    }
+
+    fn ingress(&mut self, input: &IfaceName, mut states: Vec<State>, order: Order) -> Vec<State> {
+        for id in hooks::ingress(&self.analyzer.program, input.as_str(), order) {
+            let base = hooks::base(&self.analyzer.program, id);
+            let place = Place { hook: Hook::Ingress, input: Some(input), output: None, base };
+            states = self.base_chain(id, place, states);
+        }
+        states
+    }
+
+    /// Takes out what the IP stack drops before its first hook.
+    fn refused(&mut self, input: &IfaceName, states: Vec<State>) -> Vec<State> {
+        let family = self.packet.family();
+        let host = &self.analyzer.host;
+        let mut passed = Vec::new();
+        for state in states {
+            let mut sources = Sources::default();
+            for piece in state.sources.pieces(host.cuts(family)) {
+                let source = address(family, piece.first);
+                match host.refuses(input, source, self.packet.destination) {
+                    None => sources.push(piece),
+                    Some(why) => {
+                        let mut dropped = Sources::default();
+                        dropped.push(piece);
+                        let state = State { sources: dropped, ..state.clone() };
+                        self.end(state, Fate::Nowhere(why), None);
+                    }
+                }
+            }
+            if !sources.is_empty() {
+                passed.push(State { sources, ..state });
+            }
+        }
+        passed
+    }
+
+    fn hook(
+        &mut self,
+        hook: Hook,
+        between: Between<'_>,
+        mut states: Vec<State>,
+        order: Order,
+    ) -> Vec<State> {
+        for item in hooks::items(&self.analyzer.program, hook, self.packet.family(), order) {
+            if states.is_empty() {
+                break;
+            }
+            match item {
+                Item::Chain(id) => states = self.at(id, hook, between, states),
+                Item::Conntrack => {
+                    for state in &mut states {
+                        self.track(state);
+                    }
+                }
+                Item::Nat => states = self.nat(hook, between, states, order),
+            }
+        }
+        self.merged(states)
+    }
+
+    fn at(
+        &mut self,
+        id: RuleId,
+        hook: Hook,
+        between: Between<'_>,
+        states: Vec<State>,
+    ) -> Vec<State> {
+        let base = hooks::base(&self.analyzer.program, id);
+        let place = Place { hook, input: between.input, output: between.output, base };
+        self.base_chain(id, place, states)
+    }
+
+    fn track(&mut self, state: &mut State) {
+        if state.env.tracking != Tracking::NotYet {
+            return;
+        }
+        let env = Rc::make_mut(&mut state.env);
+        env.tracking = match self.packet.state {
+            ConnectionState::New | ConnectionState::Established => Tracking::Connection,
+            ConnectionState::Invalid => Tracking::Invalid,
+        };
+        env.ct_mark = (self.packet.state == ConnectionState::New).then_some(0);
+    }
+
+    /// `nf_nat_inet_fn()`: the chains one behind the other, until one translates.
+    fn nat(
+        &mut self,
+        hook: Hook,
+        between: Between<'_>,
+        states: Vec<State>,
+        order: Order,
+    ) -> Vec<State> {
+        let destination = matches!(hook, Hook::Prerouting | Hook::Output);
+        let settled = |state: &State| {
+            let env = &state.env;
+            if destination { env.destination_settled } else { env.source_settled }
+        };
+        let new = self.packet.state == ConnectionState::New;
+        let (mut open, mut done): (Vec<State>, Vec<State>) =
+            states.into_iter().partition(|state| {
+                new && state.env.tracking == Tracking::Connection && !settled(state)
+            });
+        let chains = hooks::nat_chains(&self.analyzer.program, hook, self.packet.family(), order);
+        let mut fresh = Vec::new();
+        for id in chains {
+            let states = self.at(id, hook, between, open);
+            let (translated, rest): (Vec<State>, Vec<State>) =
+                states.into_iter().partition(settled);
+            fresh.extend(translated);
+            open = rest;
+        }
+        fresh.extend(open);
+        for state in &mut fresh {
+            let env = Rc::make_mut(&mut state.env);
+            if destination {
+                env.destination_settled = true;
+                env.status |= DESTINATION_DONE;
+            } else {
+                env.source_settled = true;
+                env.status |= SOURCE_DONE;
+            }
+        }
+        done.extend(fresh);
+        self.merged(done)
+    }
+
+    /// The routing decision, for each part of the sources.
+    fn ways(&mut self, input: &IfaceName, state: State) -> Vec<(Way, State)> {
+        let host = &self.analyzer.host;
+        let family = self.packet.family();
+        let env = Rc::clone(&state.env);
+        if env.overwritten || env.exactness == Exactness::OneOf {
+            let name = "to which address the packet was rewritten".to_owned();
+            let unknown = self.unknown(name, Unclear::Chance, state.translated_by);
+            self.end(state, Fate::Unknown(unknown), None);
+            return Vec::new();
+        }
+        let mut groups: Vec<(Way, Sources)> = Vec::new();
+        for piece in state.sources.pieces(host.cuts(family)) {
+            let way = host.way(input, address(family, piece.first), env.destination);
+            add(&mut groups, way, piece);
+        }
+        let mut ways = Vec::new();
+        for (way, sources) in groups {
+            let state = State { sources, ..state.clone() };
+            let back = matches!(&way, Way::Forward(Some(output)) if output == input);
+            let name = if !matches!(way, Way::Local) && !host.other_tables(family).is_empty() {
+                Some("policy routing: there are routes in other tables".to_owned())
+            } else if back
+                && state.translated_by.is_some()
+                && host.bridges_translated(input, family)
+            {
+                Some(format!("whether the ports of {input} are in hairpin mode"))
+            } else {
+                None
+            };
+            if let Some(name) = name {
+                let unknown = self.unknown(name, Unclear::Fact, None);
+                let elsewhere = self.guards.holds(unknown);
+                let here = self.guards.not(elsewhere);
+                let part = |sources: Sources| State { sources, ..state.clone() };
+                let doubtful = part(state.sources.and(elsewhere, &mut self.guards));
+                ways.push((way, part(state.sources.and(here, &mut self.guards))));
+                self.end(doubtful, Fate::Unknown(unknown), None);
+            } else {
+                ways.push((way, state));
+            }
+        }
+        if let Some(events) = &mut self.events {
+            for (way, state) in &ways {
+                let guard = state.sources.spans().first().map(|span| span.guard);
+                events.push(Event {
+                    hook: Hook::Prerouting,
+                    priority: i32::MAX,
+                    rule: RuleId { table: 0, chain: 0, rule: None },
+                    what: Happened::Routed(way.clone()),
+                    guard: guard.unwrap_or(super::guard::Guard::NEVER),
+                    env: Rc::clone(&state.env),
+                });
+            }
+        }
+        ways
+    }
+}
