@@ -59,8 +59,21 @@ fn neighbours_keep_their_tables_and_counters() {
         }",
     );
     host.expect_from_outside(&[(22, Open), (80, Open)]);
-    // No packet crosses the host between the two looks; what arrives late is waited for.
-    std::thread::sleep(Duration::from_secs(1));
+    // No packet shall cross the host between the two looks: no neighbour is asked whether it is
+    // still there, and what arrives late is waited for.
+    let (lab, quiet) = (&host.lab, "delay_first_probe_time");
+    for (namespace, device) in [
+        (&lab.host, "wan0"),
+        (&lab.host, "lan0"),
+        (&lab.host, "docker0"),
+        (&lab.internet, "eth0"),
+        (&lab.lan, "eth0"),
+    ] {
+        for family in ["ipv4", "ipv6"] {
+            namespace.sysctl(&format!("{family}/neigh/{device}/{quiet}"), "3600");
+        }
+    }
+    std::thread::sleep(Duration::from_secs(2));
     let before = neighbours(&host);
     host.apply(WEB_SERVER);
     same(&neighbours(&host), &before, "apply");
