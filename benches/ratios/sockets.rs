@@ -1,0 +1,98 @@
+//! Every socket with its owners, as fwctl reads them ÷ `ss -lntup`.
+
+use crate::Size;
+use crate::measure::{Line, Pairs, peak, time};
+use crate::net::Namespace;
+use crate::table::{Goal, Table};
+use std::io::{BufRead as _, BufReader, BufWriter, Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::path::Path;
+use std::process::{Child, ExitCode, Stdio};
+
+/// The argument with which this program starts itself to print all sockets.
+pub const READ: &str = "--read-sockets";
+/// The argument with which it starts itself to listen.
+pub const LISTEN: &str = "--listen";
+
+const OURS: Line = &["/proc/self/exe", READ];
+const PEER: Line = &["ss", "-lntup"];
+
+/// Listens at 1,000 and at 50,000 places, half of them UDP, and measures.
+pub fn run(size: Size, table: &mut Table) {
+    let goals = [(1_000, 20, Goal::AtMost(0.5), 20), (50_000, 50, Goal::AtMost(0.15), 5)];
+    for (count, processes, goal, rounds) in goals {
+        let count = size.of(count, count / 10);
+        let namespace = Namespace::new("sockets");
+        let _listeners = Listeners::start(&namespace, count, processes);
+        let root = Path::new("/");
+        let (pairs, memory) = namespace.enter(|| {
+            let rounds = size.of(rounds, 1);
+            let pairs = Pairs::take(rounds, || time(&[OURS], root), || time(&[PEER], root));
+            (pairs, (peak(OURS, root), peak(PEER, root)))
+        });
+        let what = format!("with owners, {count} listeners ÷ `ss -lntup`");
+        table.ratio("sockets", &what, goal, &pairs, Some(memory));
+    }
+}
+
+/// Prints every socket of this namespace with its owners, as `ss -lntup` does.
+pub fn read() -> ExitCode {
+    let (sockets, _) = fwctl::observe::sockets();
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    for socket in &sockets {
+        let _ = writeln!(
+            out,
+            "{} {:?} {} {:?} {:?}",
+            socket.protocol, socket.state, socket.local, socket.remote, socket.owners
+        );
+    }
+    ExitCode::SUCCESS
+}
+
+/// Processes that listen until this is dropped.
+struct Listeners(Vec<Child>);
+
+impl Listeners {
+    fn start(namespace: &Namespace, count: usize, processes: usize) -> Self {
+        let each = count / processes;
+        let own = std::env::current_exe().unwrap();
+        let mut children = Vec::new();
+        for number in 0..processes {
+            let mut command = namespace.command(own.to_str().unwrap());
+            command.args([LISTEN, &number.to_string(), &each.to_string()]);
+            let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+            children.push(child);
+        }
+        for child in &mut children {
+            let mut line = String::new();
+            BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+            assert_eq!(line, "listening\n");
+        }
+        Self(children)
+    }
+}
+
+impl Drop for Listeners {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            drop(child.stdin.take());
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Listens on ports of 127.1.0.NUMBER until standard input ends.
+pub fn listen(numbers: &[&str]) -> ExitCode {
+    let number: u8 = numbers[0].parse().unwrap();
+    let count: u16 = numbers[1].parse().unwrap();
+    let address = Ipv4Addr::new(127, 1, 0, number);
+    let mut tcp = Vec::new();
+    let mut udp = Vec::new();
+    for port in 2_000..2_000 + count / 2 {
+        tcp.push(TcpListener::bind((address, port)).unwrap());
+        udp.push(UdpSocket::bind((address, port)).unwrap());
+    }
+    println!("listening");
+    let _ = std::io::stdin().read(&mut [0]);
+    ExitCode::SUCCESS
+}
