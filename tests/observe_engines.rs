@@ -317,7 +317,10 @@ fn docker_20_10_is_read() {
 fn a_member_of_a_swarm_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let fake = Fake::new(folder.path(), |path, stream| {
-        if path.ends_with("/info") {
+        if path.ends_with("/networks") {
+            let networks = include_str!("observe/docker-20.10/networks.json");
+            reply(stream, "200 OK", &networks.replace("\"front\"", "\"docker_gwbridge\""));
+        } else if path.ends_with("/info") {
             let info = include_str!("observe/docker-20.10/info.json");
             reply(stream, "200 OK", &info.replace("\"inactive\"", "\"active\""));
         } else {

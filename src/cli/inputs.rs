@@ -55,14 +55,19 @@ pub fn snapshot(host: &Host, paths: &Paths) -> Result<Snapshot, Failure> {
 
 /// This host, its rules included.
 pub fn live(paths: &Paths) -> Result<Snapshot, Failure> {
-    with_ruleset(observed(paths), "run fwctl as root")
+    let options = observe::Options { engine_version: false, ..options(paths) };
+    with_ruleset(observe::observe(&options), "run fwctl as root")
 }
 
 /// As much of this host as can be read.
 pub fn observed(paths: &Paths) -> Snapshot {
+    observe::observe(&options(paths))
+}
+
+fn options(paths: &Paths) -> observe::Options {
     let defaults = observe::Options::default();
     let root = paths.root().map_or(defaults.root, Path::to_path_buf);
-    observe::observe(&observe::Options { root, ..defaults })
+    observe::Options { root, ..defaults }
 }
 
 /// The subject of the warning that the ruleset could not be read.

@@ -60,6 +60,8 @@ pub struct Options {
     pub engines: Vec<EngineSocket>,
     /// How long an engine may take altogether.
     pub engine_timeout: Duration,
+    /// Whether to ask engines for their version, which takes Docker longer than all the rest.
+    pub engine_version: bool,
     /// Whether to look into the network namespaces of containers.
     pub container_namespaces: bool,
     /// The process whose own SSH session is looked for: this one.
@@ -76,6 +78,7 @@ impl Default for Options {
                 engine(EngineKind::Podman, "/run/podman/podman.sock"),
             ],
             engine_timeout: Duration::from_millis(1500),
+            engine_version: true,
             container_namespaces: true,
             process: std::process::id(),
         }
@@ -114,7 +117,13 @@ pub fn observe_with(
             .map(|engine| {
                 scope.spawn(move || {
                     let mut warnings = Vec::new();
-                    (engines::read(engine, options.engine_timeout, &mut warnings), warnings)
+                    let found = engines::read(
+                        engine,
+                        options.engine_timeout,
+                        options.engine_version,
+                        &mut warnings,
+                    );
+                    (found, warnings)
                 })
             })
             .collect();
@@ -209,6 +218,21 @@ pub fn observe_with(
             warnings,
         }
     })
+}
+
+/// The sockets of this network namespace with their owners, and nothing else of the host.
+pub fn sockets() -> (Vec<Socket>, Vec<Warning>) {
+    let mut warnings = Vec::new();
+    let found = sockets::read(false, &mut warnings);
+    // Without them only the names of the interfaces that sockets are bound to are missing.
+    let bound = found.sockets.iter().any(|socket| socket.device != 0);
+    let links = if bound { links::read().unwrap_or_default().links } else { Vec::new() };
+    let mut processes = Processes::default();
+    let names = BTreeMap::new();
+    let mut owners = sockets::Owners::new(&found.holders, &mut processes, &names);
+    let mut all = owners.sockets(&found.sockets, None, &links);
+    sockets::sort(&mut all);
+    (all, warnings)
 }
 
 /// What a reader's thread found, with its warnings added to ours.

@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout_at};
 pub fn ask(
     path: &Path,
     limit: Duration,
+    version: bool,
     answer: &mut Engine,
     warnings: &mut Vec<Warning>,
 ) -> EngineState {
@@ -24,7 +25,7 @@ pub fn ask(
         Err(error) => return EngineState::Failed(format!("no event loop: {error}")),
     };
     let state = runtime.block_on(async {
-        match talk(path, Instant::now() + limit, answer, warnings).await {
+        match talk(path, Instant::now() + limit, version, answer, warnings).await {
             Ok(()) => EngineState::Answered,
             Err(state) => state,
         }
@@ -37,6 +38,7 @@ pub fn ask(
 async fn talk(
     path: &Path,
     deadline: Instant,
+    version: bool,
     answer: &mut Engine,
     warnings: &mut Vec<Warning>,
 ) -> Result<(), EngineState> {
@@ -44,21 +46,24 @@ async fn talk(
     // The library asks without a version in the path: an engine answers as its own latest.
     let docker =
         Docker::connect_with_unix(path, 120, API_DEFAULT_VERSION).map_err(|e| state_of(&e))?;
-    answer.version = within(deadline, docker.version()).await?.version;
     let every = ListContainersOptions { all: true, ..ListContainersOptions::default() };
-    // All at once; each has a connection of its own.
-    let (first, second, third) = (docker.clone(), docker.clone(), docker.clone());
+    // Both at once; each has a connection of its own.
+    let (first, second) = (docker.clone(), docker.clone());
     let containers = spawn(deadline, async move { first.list_containers(Some(every)).await });
     let networks = spawn(deadline, async move { second.list_networks(None).await });
-    let info = spawn(deadline, async move { third.info().await });
     let containers = ended(containers.await)?;
     let networks = ended(networks.await)?;
-    let info = ended(info.await);
-    answer.swarm = match &info {
-        Ok(info) => convert::in_swarm(info),
-        // A member of a swarm has the network of its routing mesh.
-        Err(_) => networks.iter().any(|network| network.ingress == Some(true)),
-    };
+    // For each of the two answers that follow Docker starts other programs, which takes as long as
+    // all the rest of a plan: neither is asked for in vain.
+    if version {
+        answer.version = within(deadline, docker.version()).await?.version;
+    }
+    answer.swarm = convert::may_be_in_swarm(&networks)
+        && match within(deadline, docker.info()).await {
+            Ok(info) => convert::in_swarm(&info),
+            // A member of a swarm has the network of its routing mesh.
+            Err(_) => networks.iter().any(|network| network.ingress == Some(true)),
+        };
     answer.networks =
         networks.iter().filter_map(|found| convert::network(answer.kind, found)).collect();
     answer.networks.sort_by(|a, b| a.name.cmp(&b.name));

@@ -11,6 +11,16 @@ use std::net::{IpAddr, Ipv4Addr};
 /// The option that names a network's bridge.
 const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
 
+/// Whether the engine has a network that only a swarm makes. It makes `docker_gwbridge` when it
+/// joins one, without which no swarm publishes a port on it; it may keep it when it leaves.
+pub fn may_be_in_swarm(networks: &[Network]) -> bool {
+    networks.iter().any(|network| {
+        network.name.as_deref() == Some("docker_gwbridge")
+            || network.ingress == Some(true)
+            || network.scope.as_deref() == Some("swarm")
+    })
+}
+
 /// Whether the engine is part of a swarm.
 pub fn in_swarm(info: &SystemInfo) -> bool {
     info.swarm

@@ -22,8 +22,13 @@ pub struct EngineSocket {
     pub path: PathBuf,
 }
 
-/// Asks one engine; ends within `limit`.
-pub fn read(engine: &EngineSocket, limit: Duration, warnings: &mut Vec<Warning>) -> Engine {
+/// Asks one engine, also for its `version`; ends within `limit`.
+pub fn read(
+    engine: &EngineSocket,
+    limit: Duration,
+    version: bool,
+    warnings: &mut Vec<Warning>,
+) -> Engine {
     let mut answer = Engine {
         kind: engine.kind,
         socket: engine.path.display().to_string(),
@@ -34,7 +39,7 @@ pub fn read(engine: &EngineSocket, limit: Duration, warnings: &mut Vec<Warning>)
         containers: Vec::new(),
     };
     answer.state = match reachable(&engine.path) {
-        Ok(()) => api::ask(&engine.path, limit, &mut answer, warnings),
+        Ok(()) => api::ask(&engine.path, limit, version, &mut answer, warnings),
         Err(state) => state,
     };
     if let Some(message) = complaint(&answer) {

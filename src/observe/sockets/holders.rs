@@ -42,28 +42,63 @@ impl Holders {
 }
 
 /// Looks through all processes; with `namespaces`, also at the network namespace of each.
+///
+/// Nearly all of the time is the kernel's, process by process: two threads share it, every other
+/// process each, as a service with many descriptors often comes with neighbours like it.
 pub fn read(namespaces: bool) -> Result<Holders, Errno> {
-    let mut holders = Holders::default();
-    let directory = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let proc = openat(CWD, c"/proc", directory, Mode::empty())?;
+    let proc = openat(CWD, c"/proc", DIRECTORY, Mode::empty())?;
     let mut target = [MaybeUninit::uninit(); 64];
-    holders.own_namespace = number_in(&proc, c"thread-self/ns/net", b"net:[", &mut target);
+    let own_namespace = number_in(&proc, c"thread-self/ns/net", b"net:[", &mut target);
+    let mut processes = Vec::new();
     let mut list = vec![MaybeUninit::uninit(); 16 * 1024];
+    let mut entries = RawDir::new(&proc, &mut list);
+    while let Some(entry) = entries.next() {
+        let process = number(entry?.file_name().to_bytes());
+        processes.extend(process.and_then(|process| u32::try_from(process).ok()));
+    }
+    let every_other = |first: usize| {
+        let mut holders = Holders::default();
+        look(&proc, processes.iter().skip(first).step_by(2), namespaces, &mut holders);
+        holders
+    };
+    let (mut holders, other) = std::thread::scope(|scope| {
+        let other = scope.spawn(|| every_other(1));
+        (every_other(0), other.join())
+    });
+    let other = other.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    holders.own_namespace = own_namespace;
+    holders.denied += other.denied;
+    holders.sockets.extend(other.sockets);
+    holders.sockets.sort_unstable();
+    holders.sockets.dedup();
+    holders.namespaces.extend(other.namespaces);
+    holders.namespaces.sort_unstable();
+    holders.namespaces.dedup_by_key(|(inode, _)| *inode);
+    Ok(holders)
+}
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// Adds what these processes hold.
+fn look<'p>(
+    proc: &OwnedFd,
+    processes: impl Iterator<Item = &'p u32>,
+    namespaces: bool,
+    holders: &mut Holders,
+) {
+    let mut target = [MaybeUninit::uninit(); 64];
     let mut descriptors = vec![MaybeUninit::uninit(); 32 * 1024];
-    let mut processes = RawDir::new(&proc, &mut list);
-    while let Some(entry) = processes.next() {
-        let entry = entry?;
-        let name = entry.file_name();
-        let Some(process) = number(name.to_bytes()) else { continue };
-        let Ok(process) = u32::try_from(process) else { continue };
-        let Ok(folder) = openat(&proc, name, directory, Mode::empty()) else { continue };
+    for &process in processes {
+        let Ok(folder) = openat(proc, process.to_string(), DIRECTORY, Mode::empty()) else {
+            continue;
+        };
         if namespaces
             && let Some(inode) = number_in(&folder, c"ns/net", b"net:[", &mut target)
             && !holders.namespaces.iter().any(|(own, _)| *own == inode)
         {
             holders.namespaces.push((inode, process));
         }
-        match openat(&folder, c"fd", directory, Mode::empty()) {
+        match openat(&folder, c"fd", DIRECTORY, Mode::empty()) {
             Ok(folder) => {
                 if sockets_in(&folder, process, &mut descriptors, &mut holders.sockets).is_err() {
                     holders.denied += 1;
@@ -73,10 +108,6 @@ pub fn read(namespaces: bool) -> Result<Holders, Errno> {
             Err(_) => {}
         }
     }
-    holders.sockets.sort_unstable();
-    holders.sockets.dedup();
-    holders.namespaces.sort_unstable();
-    Ok(holders)
 }
 
 /// Adds the sockets among the descriptors in this folder; an error where they may be listed but

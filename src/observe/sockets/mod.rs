@@ -92,7 +92,8 @@ fn take(
     }
 }
 
-/// Reads the sockets inside these namespaces, on a thread that enters them and never comes back.
+/// Reads the sockets inside these namespaces, TCP and SCTP connections left out, on a thread that
+/// enters them and never comes back.
 pub fn read_inside(
     namespaces: &[Namespace],
     warnings: &mut Vec<Warning>,
@@ -111,7 +112,10 @@ pub fn read_inside(
                 Ok(move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?)
             });
             match entered {
-                Ok(()) => found.push((container.clone(), take(diag::read(), &whose, &mut warn))),
+                Ok(()) => {
+                    let sockets = take(diag::read_listening(), &whose, &mut warn);
+                    found.push((container.clone(), sockets));
+                }
                 // The container ended meanwhile.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => warn(format!("the sockets {whose} could not be read: {error}")),
