@@ -5,7 +5,9 @@
 //! which is there once it was confirmed. The folder appears whole or not at all, and what the sums
 //! do not confirm is never loaded.
 
-use super::state::{State, StateError, io, make_directory, sync_directory, write};
+use super::state::{
+    Durable, State, StateError, io, make_directory, sync_directory, sync_file, write, write_as,
+};
 use crate::compile;
 use crate::model::nft::{Bytes, Table, text};
 use crate::observe::{CONFIRMED, GENERATIONS, Installed, generations};
@@ -55,7 +57,11 @@ pub enum Damage {
 }
 
 impl State {
-    /// Keeps a generation. If the machine dies meanwhile, the folder is as it was before.
+    /// Keeps a generation. If the machine dies meanwhile, a folder that was there is as it was.
+    ///
+    /// A new one outlives this process from here on, and the machine only from
+    /// [`State::confirm`] on: until then nothing would load it after a power cut, and the rules
+    /// need not wait for the disk.
     pub fn write_generation(&self, installed: &Installed, table: &Table) -> Result<(), StateError> {
         let folder = self.generation(installed.generation);
         let fresh = self.folder().join(format!(".{}.new", installed.generation));
@@ -64,12 +70,13 @@ impl State {
         make_directory(&fresh)?;
         let table = text::table(&compile::lasting(table));
         let files = [(INSTALLED, json(installed)), (TABLE, table.into_bytes())];
+        let durable = if folder.exists() { Durable::Machine } else { Durable::Process };
         let mut sums = String::new();
         for (name, content) in &files {
-            write(&fresh.join(name), content)?;
+            write_as(&fresh.join(name), content, durable)?;
             sums.extend([sha256(content).as_str(), "  ", name, "\n"]);
         }
-        write(&fresh.join(SUMS), sums.as_bytes())?;
+        write_as(&fresh.join(SUMS), sums.as_bytes(), durable)?;
         if folder.exists() {
             // Made again under its number: the old folder stays until the new one stands.
             let exchanged = renameat_with(CWD, &fresh, CWD, &folder, RenameFlags::EXCHANGE);
@@ -79,10 +86,10 @@ impl State {
                 fs::rename(&fresh, &folder).map_err(io("could not make", &folder))?;
             }
             remove(&fresh)?;
+            sync_directory(&self.folder())?;
         } else {
             fs::rename(&fresh, &folder).map_err(io("could not make", &folder))?;
         }
-        sync_directory(&self.folder())?;
         self.prune(installed.generation)
     }
 
@@ -90,6 +97,10 @@ impl State {
     pub fn confirm(&self, installed: &Installed) -> Result<(), StateError> {
         let folder = self.generation(installed.generation);
         if folder.exists() {
+            for name in [INSTALLED, TABLE, SUMS] {
+                sync_file(&folder.join(name))?;
+            }
+            sync_directory(&self.folder())?;
             // If we die here, it counts as once confirmed: it is in force already.
             write(&folder.join(ONCE_CONFIRMED), b"")?;
         }

@@ -1,8 +1,11 @@
 //! Runs `nft(8)`: by its absolute path, with a bound on its time, and what it says kept.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use std::io::Write as _;
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::{Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -54,52 +57,43 @@ impl Nft {
 
     /// Runs one transaction.
     ///
-    /// If fwctl dies while it runs, nft goes on alone: the kernel commits the batch or does not.
+    /// nft reads it from memory that already holds all of it: if fwctl dies while nft runs, nft
+    /// goes on alone with the whole of it, never with the half that went through a pipe. The
+    /// kernel commits the batch or does not.
     pub fn run(&self, transaction: &str) -> Result<(), NftError> {
         let failed = |source| NftError::Run { path: self.path.clone(), source };
+        let mut stdin = memory(c"transaction").map_err(failed)?;
+        stdin.write_all(transaction.as_bytes()).and_then(|()| stdin.rewind()).map_err(failed)?;
+        let mut stderr = memory(c"complaint").map_err(failed)?;
         let mut child = Command::new(&self.path)
             .args(["-f", "-"])
             .env_clear()
-            .stdin(Stdio::piped())
+            .stdin(stdin)
             .stdout(Stdio::null())
-            .stderr(Stdio::piped())
+            .stderr(stderr.try_clone().map_err(failed)?)
             .spawn()
             .map_err(failed)?;
-        let deadline = Instant::now() + TIMEOUT;
-        let mut stdin = child.stdin.take().expect("stdin was piped");
-        let stderr = child.stderr.take().expect("stderr was piped");
-        // nft reads all of its input before it writes an error, and writes less than a pipe holds
-        // before it has read all: one thread each way cannot block the other.
-        let (written, complaint) = std::thread::scope(|scope| {
-            let writer = scope.spawn(move || stdin.write_all(transaction.as_bytes()));
-            let reader = scope.spawn(move || std::io::read_to_string(stderr));
-            let ended = wait(&mut child, deadline);
-            if !matches!(ended, Ok(true)) {
-                // It is our own child and not reaped yet, so the id is still its.
-                let _ = child.kill();
-            }
-            (ended.and_then(|ended| Ok((ended, join(writer)?))), join(reader))
-        });
+        let ended = wait(&mut child, Instant::now() + TIMEOUT);
+        if !matches!(ended, Ok(true)) {
+            // It is our own child and not reaped yet, so the id is still its.
+            let _ = child.kill();
+        }
         let status = child.wait().map_err(failed)?;
-        let (ended, ()) = match written {
-            Ok(ended) => ended,
-            // It stopped reading because it had seen enough to refuse.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => (true, ()),
-            Err(error) => return Err(failed(error)),
-        };
-        if !ended {
+        if !ended.map_err(failed)? {
             return Err(NftError::Timeout);
         }
         if status.success() {
             return Ok(());
         }
-        let stderr = complaint.map_err(failed)?;
-        Err(NftError::Refused { stderr: stderr.trim().to_owned() })
+        stderr.rewind().map_err(failed)?;
+        let complaint = std::io::read_to_string(stderr).map_err(failed)?;
+        Err(NftError::Refused { stderr: complaint.trim().to_owned() })
     }
 }
 
-fn join<T>(thread: std::thread::ScopedJoinHandle<'_, std::io::Result<T>>) -> std::io::Result<T> {
-    thread.join().unwrap_or_else(|_| Err(std::io::Error::other("a thread that talked to nft died")))
+/// A file that is in memory only and has no name.
+fn memory(label: &CStr) -> std::io::Result<File> {
+    Ok(File::from(memfd_create(label, MemfdFlags::CLOEXEC)?))
 }
 
 /// Waits until the child has ended; false where the deadline came first.

@@ -88,7 +88,7 @@ impl State {
     /// Writes a file below `/run`.
     pub fn write_run_file(&self, name: &str, content: &[u8]) -> Result<(), StateError> {
         make_directory(&self.run)?;
-        write(&self.run.join(name), content)
+        write_as(&self.run.join(name), content, Durable::Process)
     }
 }
 
@@ -99,14 +99,42 @@ pub(super) fn make_directory(path: &Path) -> Result<(), StateError> {
     made.map_err(io("could not make", path))
 }
 
+/// What a file outlives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durable {
+    /// The death of this process.
+    Process,
+    /// The death of the machine.
+    Machine,
+}
+
 /// Writes a file whole: the old content or the new is there, whenever the machine dies.
 pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), StateError> {
+    write_as(path, content, Durable::Machine)
+}
+
+/// The same where nobody waits for the disk if only this process's death counts.
+pub(super) fn write_as(path: &Path, content: &[u8], durable: Durable) -> Result<(), StateError> {
     let beside = path.with_extension("new");
     let mut file = File::create(&beside).map_err(io("could not create", &beside))?;
     file.write_all(content).map_err(io("could not write", &beside))?;
-    file.sync_all().map_err(io("could not sync", &beside))?;
+    if durable == Durable::Machine {
+        file.sync_all().map_err(io("could not sync", &beside))?;
+    }
     fs::rename(&beside, path).map_err(io("could not replace", path))?;
-    path.parent().map_or(Ok(()), sync_directory)
+    match (durable, path.parent()) {
+        (Durable::Machine, Some(directory)) => sync_directory(directory),
+        (Durable::Machine, None) | (Durable::Process, _) => Ok(()),
+    }
+}
+
+/// Makes a file last that is there; one that is not was cleared away by hand.
+pub(super) fn sync_file(path: &Path) -> Result<(), StateError> {
+    match File::open(path) {
+        Ok(file) => file.sync_all().map_err(io("could not sync", path)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(io("could not open", path)(error)),
+    }
 }
 
 pub(super) fn sync_directory(path: &Path) -> Result<(), StateError> {
