@@ -22,6 +22,9 @@ _fwctl() {
             fwctl,check)
                 cmd="fwctl__subcmd__check"
                 ;;
+            fwctl,explain)
+                cmd="fwctl__subcmd__explain"
+                ;;
             fwctl,off)
                 cmd="fwctl__subcmd__off"
                 ;;
@@ -47,7 +50,7 @@ _fwctl() {
 
     case "${cmd}" in
         fwctl)
-            opts="-q -v -h -V --policy --color --quiet --verbose --help --version check plan apply status off restore watch snapshot"
+            opts="-q -v -h -V --policy --color --quiet --verbose --help --version check explain plan apply status off restore watch snapshot"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -97,6 +100,44 @@ _fwctl() {
                 return 0
             fi
             case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --policy)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        fwctl__subcmd__explain)
+            opts="-q -v -h --to --via --snapshot --format --policy --color --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --via)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --snapshot)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --format)
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
                     return 0

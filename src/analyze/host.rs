@@ -58,6 +58,22 @@ pub enum Nowhere {
     NoInterface,
 }
 
+impl std::fmt::Display for Nowhere {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::NoRoute => "there is no route",
+            Self::NotForwarding => "the host does not forward what comes in there",
+            Self::Loopback => "loopback addresses do not come from outside (route_localnet is off)",
+            Self::MartianSource => "no packet may come from that source there",
+            Self::ReversePath => "the answer would leave by another interface (rp_filter)",
+            Self::RouteForbids => "a route forbids it",
+            Self::LinkLocal => "link-local addresses are not forwarded",
+            Self::Ipv6Disabled => "IPv6 is off on that interface",
+            Self::NoInterface => "there is no such interface, or it is down",
+        })
+    }
+}
+
 fn index(family: IpFamily) -> usize {
     match family {
         IpFamily::Ipv4 => 0,

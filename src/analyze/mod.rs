@@ -8,7 +8,9 @@
 //! answer depends on exactly those unknowns that change it. One engine answers for one packet and
 //! for all sources of a zone: sources that no statement tells apart are asked about once.
 
+mod arrivals;
 mod cuts;
+mod explain;
 pub mod guard;
 mod hooks;
 mod host;
@@ -16,6 +18,7 @@ mod load;
 mod packet;
 mod passing;
 mod program;
+mod reach;
 mod sets;
 pub mod sources;
 mod state;
@@ -26,8 +29,11 @@ mod walk;
 mod way;
 mod xt;
 
+pub use arrivals::Arrival;
+pub use explain::{Arrived, Decider, EXPLAIN_FORMAT, Ending, Explanation, Matched, Step};
 pub use host::{Nowhere, Way};
 pub use packet::{CLIENT_PORT, ConnectionState, From, Packet};
+pub use reach::{Reach, Summary};
 pub use state::{Env, Exactness, RuleId, State};
 pub use step::Unclear;
 

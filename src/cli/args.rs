@@ -58,6 +58,8 @@ pub struct Cli {
 pub enum Command {
     /// Check a policy file, on any machine
     Check(super::check::Check),
+    /// Show one connection through every hook, rule by rule
+    Explain(super::explain::Explain),
     /// Show what apply would change, for people and in the rules
     Plan(super::plan::Plan),
     /// Make this host as the policy says, in one transaction

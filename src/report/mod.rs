@@ -5,6 +5,7 @@
 //! nothing is said by colour alone.
 
 pub mod check;
+pub mod explain;
 pub mod exposure;
 pub mod layout;
 pub mod phrase;

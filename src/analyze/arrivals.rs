@@ -1,0 +1,160 @@
+//! A zone of a policy → by which interfaces of this host its packets come, and from which addresses.
+//!
+//! In: a policy and a host. Out: for each interface the sources that come by it: those to which
+//! the host itself would send by it, so that no answer is about packets that a forger alone could
+//! send. Link-local sources are left out.
+
+use super::Analyzer;
+use super::packet::{From, address, number};
+use super::sources::Sources;
+use crate::compile::Environment;
+use crate::model::{IfaceName, IpFamily, ZoneRef};
+use crate::policy::{AddressRef, Policy, Zone, prefixes};
+use std::net::IpAddr;
+
+/// A way in, and the sources that take it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrival {
+    /// The way.
+    pub from: From,
+    /// The sources, as numbers: sorted, apart from each other.
+    pub sources: Vec<(u128, u128)>,
+}
+
+impl Arrival {
+    /// The lowest source.
+    pub fn first(&self, family: IpFamily) -> Option<IpAddr> {
+        self.sources.first().map(|(first, _)| address(family, *first))
+    }
+}
+
+impl Analyzer<'_> {
+    /// The ways in of a zone; without a policy no zone is declared.
+    pub fn arrivals(
+        &self,
+        policy: Option<&Policy>,
+        zone: &ZoneRef,
+        family: IpFamily,
+    ) -> Vec<Arrival> {
+        let snapshot = self.snapshot();
+        let containers = Environment::of(snapshot).container_interfaces(snapshot);
+        if *zone == ZoneRef::Host {
+            let loopback: IpAddr = match family {
+                IpFamily::Ipv4 => std::net::Ipv4Addr::LOCALHOST.into(),
+                IpFamily::Ipv6 => std::net::Ipv6Addr::LOCALHOST.into(),
+            };
+            let own = (number(loopback), number(loopback));
+            return vec![Arrival { from: From::Host, sources: vec![own] }];
+        }
+        let mut found = Vec::new();
+        for link in snapshot.links.iter().filter(|link| link.up) {
+            let is_container = containers.contains(&link.name);
+            let mut sources = self.routed_by(&link.name, family);
+            let named = |own: &Zone| {
+                let by_name = own.interfaces.iter().any(|pattern| pattern.matches(&link.name));
+                if own.interfaces.is_empty() { !is_container } else { by_name }
+            };
+            let addresses = |own: &Zone| match (&own.addresses, policy) {
+                (Some(list), Some(policy)) => intervals(policy, list, family),
+                _ => vec![(0, u128::MAX)],
+            };
+            match zone {
+                ZoneRef::Host => {}
+                ZoneRef::Containers if is_container => {}
+                ZoneRef::Internet if !is_container => {
+                    let declared = policy.iter().flat_map(|policy| policy.zones.values());
+                    for own in declared.filter(|own| named(own)) {
+                        let _ = sources.take(&addresses(own));
+                    }
+                }
+                ZoneRef::Declared(name) => match policy.and_then(|policy| policy.zones.get(name)) {
+                    Some(own) if named(own) => sources = sources.take(&addresses(own)),
+                    _ => continue,
+                },
+                ZoneRef::Containers | ZoneRef::Internet => continue,
+            }
+            if !sources.is_empty() {
+                let sources = sources.spans().iter().map(|span| (span.first, span.last)).collect();
+                found.push(Arrival { from: From::Interface(link.name.clone()), sources });
+            }
+        }
+        // What strangers use comes first: the interface with the most sources.
+        found.sort_by_key(|arrival| {
+            let size = |(first, last): &(u128, u128)| (last - first) >> 1;
+            std::cmp::Reverse(arrival.sources.iter().map(size).sum::<u128>())
+        });
+        found
+    }
+
+    /// The sources to which the host would send by this interface.
+    fn routed_by(&self, interface: &IfaceName, family: IpFamily) -> Sources {
+        let highest = match family {
+            IpFamily::Ipv4 => u128::from(u32::MAX),
+            IpFamily::Ipv6 => u128::MAX,
+        };
+        let mut sources = Sources::default();
+        for piece in Sources::of(&[(0, highest)]).pieces(self.host.cuts(family)) {
+            let source = address(family, piece.first);
+            if is_ordinary(source) && self.host.leaves_by(source, Some(interface)).is_some() {
+                sources.push(piece);
+            }
+        }
+        sources
+    }
+
+    /// By which way packets from this address come: from the host itself, or by the interface by
+    /// which the host would answer; `None` where it has no route to it.
+    pub fn way_of(&self, source: IpAddr) -> Option<From> {
+        if source.is_loopback() || self.host.address_type(source, None) == 2 {
+            return Some(From::Host);
+        }
+        self.host.leaves_by(source, None).cloned().map(From::Interface)
+    }
+
+    /// The address that clients behind an interface dial: its first one of this IP version that
+    /// is not link-local.
+    pub fn dialled_at(&self, from: &From, family: IpFamily) -> Option<IpAddr> {
+        let link = match from {
+            From::Host => self.host.loopback(),
+            From::Interface(name) => self.host.link(name),
+        };
+        let own = link.iter().flat_map(|link| &link.addresses).map(|own| own.address);
+        let mut own: Vec<IpAddr> = own.filter(|own| IpFamily::of(*own) == family).collect();
+        own.sort_by_key(|own| !is_ordinary(*own));
+        own.first().copied()
+    }
+}
+
+/// Unicast, not link-local, and nothing special.
+fn is_ordinary(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(own) => {
+            let first = own.octets()[0];
+            first != 0 && first != 127 && first < 224
+        }
+        IpAddr::V6(own) => {
+            !own.is_multicast()
+                && !own.is_unspecified()
+                && !own.is_loopback()
+                && !own.is_unicast_link_local()
+        }
+    }
+}
+
+/// The prefixes of a list as sorted intervals.
+fn intervals(policy: &Policy, list: &[AddressRef], family: IpFamily) -> Vec<(u128, u128)> {
+    let own = prefixes(policy, list).filter(|prefix| prefix.family() == family);
+    let mut all: Vec<(u128, u128)> =
+        own.map(|prefix| (number(prefix.first()), number(prefix.last()))).collect();
+    all.sort_unstable();
+    let mut joined: Vec<(u128, u128)> = Vec::with_capacity(all.len());
+    for (first, last) in all {
+        match joined.last_mut() {
+            Some((_, end)) if end.checked_add(1).is_none_or(|next| first <= next) => {
+                *end = (*end).max(last);
+            }
+            _ => joined.push((first, last)),
+        }
+    }
+    joined
+}
