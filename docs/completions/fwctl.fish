@@ -38,8 +38,8 @@ complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "plan" -d 'Show what app
 complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "apply" -d 'Make this host as the policy says, in one transaction'
 complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "status" -d 'Show what is in force, and what was changed by hand'
 complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "off" -d 'Take fwctl\'s table out; the rules of others stay'
-complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "restore" -d 'Load the confirmed generation, as boot does; needs no network and no policy file'
-complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "watch" -d 'Put the confirmed generation back whenever someone flushes the rules; runs as a service'
+complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "restore" -d 'Load the confirmed generation, as boot does'
+complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "watch" -d 'Put the confirmed generation back whenever someone flushes the rules'
 complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "snapshot" -d 'Print this host\'s state as JSON, to plan elsewhere'
 complete -c fwctl -n "__fish_fwctl_using_subcommand check" -l format -d 'What to print' -r -f -a "text\t'For people'
 json\t'For programs: "fwctl.check/1"'"
@@ -109,14 +109,14 @@ always\t'Always'
 never\t'Never'"
 complete -c fwctl -n "__fish_fwctl_using_subcommand restore" -s q -l quiet -d 'Print results, warnings and failures only'
 complete -c fwctl -n "__fish_fwctl_using_subcommand restore" -s v -l verbose -d 'Print everything: long lists, endpoints that nobody reaches'
-complete -c fwctl -n "__fish_fwctl_using_subcommand restore" -s h -l help -d 'Print help'
+complete -c fwctl -n "__fish_fwctl_using_subcommand restore" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c fwctl -n "__fish_fwctl_using_subcommand watch" -l policy -d 'The policy file [default: /etc/fwctl/policy.toml]' -r -F
 complete -c fwctl -n "__fish_fwctl_using_subcommand watch" -l color -d 'When to use colours [default: auto]; NO_COLOR is honoured' -r -f -a "auto\t'Where the stream is a terminal'
 always\t'Always'
 never\t'Never'"
 complete -c fwctl -n "__fish_fwctl_using_subcommand watch" -s q -l quiet -d 'Print results, warnings and failures only'
 complete -c fwctl -n "__fish_fwctl_using_subcommand watch" -s v -l verbose -d 'Print everything: long lists, endpoints that nobody reaches'
-complete -c fwctl -n "__fish_fwctl_using_subcommand watch" -s h -l help -d 'Print help'
+complete -c fwctl -n "__fish_fwctl_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c fwctl -n "__fish_fwctl_using_subcommand snapshot" -l policy -d 'The policy file [default: /etc/fwctl/policy.toml]' -r -F
 complete -c fwctl -n "__fish_fwctl_using_subcommand snapshot" -l color -d 'When to use colours [default: auto]; NO_COLOR is honoured' -r -f -a "auto\t'Where the stream is a terminal'
 always\t'Always'

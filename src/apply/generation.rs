@@ -27,7 +27,7 @@ const KEEP: usize = 32;
 
 /// A generation that is as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
+pub struct Sound {
     /// The policy, and when it was applied.
     pub installed: Installed,
     /// The table in the language of `nft(8)`, with its marker, without what was of its moment.
@@ -135,7 +135,7 @@ impl State {
     }
 
     /// A generation whose files are all as they were written.
-    pub fn sound_generation(&self, number: u32) -> Result<Kept, Damage> {
+    pub fn sound_generation(&self, number: u32) -> Result<Sound, Damage> {
         let folder = self.generation(number);
         let sums = folder.join(SUMS);
         let listed = String::from_utf8(read(&sums)?).map_err(|_| Damage::Broken(sums))?;
@@ -157,7 +157,7 @@ impl State {
         if installed.generation != number || !table.contains(&marker::comment(&own)) {
             return Err(Damage::Broken(folder));
         }
-        Ok(Kept { installed, table })
+        Ok(Sound { installed, table })
     }
 
     /// The numbers of the generations that were confirmed at some time, ascending.

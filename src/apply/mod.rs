@@ -14,7 +14,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use generation::{Damage, Kept};
+pub use generation::{Damage, Sound};
 pub use kernel::{Kernel, Live};
 pub use nft::{Nft, NftError};
 pub use seen::Seen;

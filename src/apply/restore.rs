@@ -10,7 +10,7 @@
 use super::kernel::Kernel;
 use super::nft::NftError;
 use super::ssh_only::{self, SSH_ONLY};
-use super::{Damage, Kept, Lock, State};
+use super::{Damage, Lock, Sound, State};
 use crate::compile::{self, Carried, Environment, TABLE, compile};
 use crate::model::nft::Table;
 use crate::observe::Installed;
@@ -145,7 +145,7 @@ fn candidates(
 }
 
 /// A generation as it was written; where the record of the confirmed one is another's, it is none.
-fn sound(state: &State, number: u32, confirmed: Option<&Installed>) -> Result<Kept, Damage> {
+fn sound(state: &State, number: u32, confirmed: Option<&Installed>) -> Result<Sound, Damage> {
     let kept = state.sound_generation(number)?;
     match confirmed {
         Some(confirmed)
@@ -158,7 +158,7 @@ fn sound(state: &State, number: u32, confirmed: Option<&Installed>) -> Result<Ke
 }
 
 /// The transaction that puts a generation in force.
-fn loading(kept: &Kept, live: Option<&Table>, environment: &Environment) -> String {
+fn loading(kept: &Sound, live: Option<&Table>, environment: &Environment) -> String {
     let Some(live) = live else { return format!("create table inet {TABLE}\n{}", kept.table) };
     if let Some(table) = compiled(&kept.installed, live, environment) {
         return transaction::text(&diff::diff(Some(live), &table), &table);

@@ -68,9 +68,19 @@ pub enum Command {
     Status(super::status::Status),
     /// Take fwctl's table out; the rules of others stay
     Off(super::off::Off),
-    /// Load the confirmed generation, as boot does; needs no network and no policy file
+    /// Load the confirmed generation, as boot does
+    ///
+    /// The text that was kept when it was applied is checked by its SHA-256 and loaded in one
+    /// transaction; no network, Docker, name server or policy file is needed. Where it is damaged,
+    /// the newest sound generation that was confirmed before is loaded, and in the end SSH alone,
+    /// at the ports that sshd's configuration names; then the exit code is 1. Where nothing is
+    /// confirmed, nothing is done.
     Restore,
-    /// Put the confirmed generation back whenever someone flushes the rules; runs as a service
+    /// Put the confirmed generation back whenever someone flushes the rules
+    ///
+    /// Runs until it is ended, as fwctl-watch.service. It listens to the kernel's news of the
+    /// ruleset, acts where the table of a confirmed generation is gone or empty and no fwctl is at
+    /// work, and says which process took it away. `fwctl off` takes the rules out for good.
     Watch,
     /// Print this host's state as JSON, to plan elsewhere
     Snapshot,
