@@ -177,6 +177,8 @@ fn what_was_changed_by_hand_is_found_shown_and_mended() {
             "anonymous set",
             "insert rule inet fwctl input tcp dport { 3306, 5432 } accept".to_owned(),
         ),
+        ("policy", "chain inet fwctl input { policy drop; }".to_owned()),
+        ("dormant", "add table inet fwctl { flags dormant; }".to_owned()),
         ("table", "delete table inet fwctl".to_owned()),
     ];
     for (what, change) in hand {
@@ -351,4 +353,26 @@ fn a_large_set_is_kept_beside_the_ruleset_and_a_change_to_it_is_still_found() {
     assert!(plan.contains("198.18.0.7") && !plan.contains("198.18.10.255"), "{plan}");
     host.apply();
     host.run("plan --detailed-exitcode", 0);
+}
+
+#[test]
+fn the_highest_port_comes_and_goes() {
+    let namespace = Namespace::new("host");
+    let host = Host::new(&namespace);
+    for ports in [
+        "\"22/tcp\", \"65535/tcp\"",
+        "\"22/tcp\"",
+        "\"65535/tcp\"",
+        "\"65534/tcp\"",
+        "\"22-65535/tcp\"",
+        "\"22-65534/tcp\", \"65535/udp\"",
+        "\"1024-65535/udp\"",
+    ] {
+        host.policy(&format!("[[allow]]\nports = [{ports}]\n"));
+        host.apply();
+        host.run("plan --detailed-exitcode", 0);
+        host.policy(&format!("[[allow]]\nports = [{ports}]\n[[deny]]\nports = [\"65535/tcp\"]\nfrom = [\"192.0.2.1\"]\n"));
+        host.apply();
+        host.run("plan --detailed-exitcode", 0);
+    }
 }

@@ -514,3 +514,95 @@ fn what_a_policy_can_say_is_run_as_it_was_meant() {
     };
     load(&host, &compiled(&policy, &environment));
 }
+
+#[test]
+fn every_protocol_that_a_policy_can_name_is_loaded() {
+    let host = Namespace::new("host");
+    for number in 0..=u8::MAX {
+        let protocol = fwctl::model::Protocol(number);
+        if protocol.has_ports() {
+            continue;
+        }
+        let policy = format!("[[allow]]\nports = [\"{protocol}\"]\nfrom = [\"203.0.113.0/24\"]\n");
+        host.nft(&text::table(&compiled(&policy, &environment())));
+        host.nft("delete table inet fwctl");
+    }
+}
+
+#[test]
+fn what_is_translated_to_no_bridge_is_judged_as_dialled_too() {
+    let lab = Lab::new();
+    // A container on a veth pair of its own, as systemd-nspawn makes it.
+    let container = Namespace::new("container");
+    lab.host.link("ve-db", &container, "host0");
+    lab.host.ip("addr add 172.29.0.1/24 dev ve-db");
+    container.ip("addr add 172.29.0.2/24 dev host0");
+    container.ip("route add default via 172.29.0.1");
+    let _db = container.listen_tcp("0.0.0.0:5432");
+    lab.host.nft(
+        "table ip engine {\n chain pre {\n type nat hook prerouting priority dstnat\n \
+         fib daddr type local tcp dport { 5432, 15432 } dnat to 172.29.0.2:5432\n }\n }",
+    );
+    let port = |port| Probe::tcp(&lab.internet, (HOST_WAN_V4, port));
+    net::expect(&[(port(5432), Answer::Open), (port(15432), Answer::Open)]);
+    for forwarded in ["keep", "drop"] {
+        enforce(
+            &lab,
+            &format!(
+                "[default]\nforwarded = \"{forwarded}\"\n[[allow]]\nports = [\"15432/tcp\"]\n\
+                 [[deny]]\nservice = [\"databases\"]\nfrom = [\"internet\"]\n"
+            ),
+        );
+        net::expect(&[(port(5432), Answer::Silent), (port(15432), Answer::Open)]);
+        lab.host.nft("delete table inet fwctl");
+    }
+}
+
+#[test]
+fn ping_is_a_default_that_a_deny_beats_and_containers_have_rules_of_their_own() {
+    let lab = Lab::new();
+    let container = container_host(&lab);
+    let bridge: IpAddr = "172.30.0.1".parse().unwrap();
+    enforce(
+        &lab,
+        &format!(
+            "[[allow]]\nports = [\"22/tcp\"]\n[[deny]]\nports = [\"all\"]\nfrom = [\"{FAR_V4}\"]\n"
+        ),
+    );
+    net::expect(&[
+        (Probe::ping(&lab.internet, HOST_WAN_V4), Answer::Open),
+        (Probe::ping(&lab.internet, HOST_WAN_V4).source(FAR_V4), Answer::Silent),
+        (Probe::ping(&container, bridge), Answer::Open),
+    ]);
+    lab.host.nft("delete table inet fwctl");
+    enforce(
+        &lab,
+        "[default]\nping = false\n[[allow]]\nports = [\"icmp\"]\nfrom = [\"containers\"]\n",
+    );
+    net::expect(&[
+        (Probe::ping(&lab.internet, HOST_WAN_V4), Answer::Silent),
+        (Probe::ping(&container, bridge), Answer::Open),
+    ]);
+}
+
+#[test]
+fn loopback_dialled_from_outside_stays_closed_whatever_translates_it() {
+    let lab = Lab::new();
+    let container = container_host(&lab);
+    let inside = container.listen_udp("0.0.0.0:80");
+    // As Docker publishes on loopback: the translation comes before the kernel's own refusal.
+    lab.host.nft("add rule ip engine pre ip daddr 127.0.0.1 udp dport 8081 dnat to 172.30.0.2:80");
+    lab.internet.sysctl("ipv4/conf/all/route_localnet", "1");
+    lab.internet.ip("route del 127.0.0.0/8 dev lo table local");
+    lab.internet.ip("route del 127.0.0.1 dev lo table local");
+    lab.internet
+        .ip(&format!("route add 127.0.0.1/32 via {HOST_WAN_V4} dev eth0 src {INTERNET_V4}"));
+    let send = || net::send_udp(&lab.internet, "127.0.0.1:8081", "eth0");
+    send();
+    assert!(inside.wait_heard(1, Duration::from_secs(2)), "the way in is there without fwctl");
+    enforce(&lab, "[[allow]]\nports = [\"8081/udp\"]\n");
+    for _ in 0..3 {
+        send();
+    }
+    assert!(!inside.wait_heard(2, Duration::from_millis(500)), "loopback was dialled from outside");
+}

@@ -70,15 +70,16 @@ fn options(paths: &Paths) -> observe::Options {
     observe::Options { root, ..defaults }
 }
 
-/// The subject of the warning that the ruleset could not be read.
-const RULESET: &str = "nftables";
+/// The subjects of the warnings that the ruleset, or every interface and route, could not be read.
+/// Without them the table would be another one: a bridge with an uplink is no container network.
+const NEEDED: [(&str, &str); 2] =
+    [("nftables", "the rules in force are not known"), ("network", "the interfaces are not known")];
 
 fn with_ruleset(snapshot: Snapshot, hint: &str) -> Result<Snapshot, Failure> {
-    let lost = snapshot.warnings.iter().find(|warning| warning.subject == RULESET);
-    if let Some(warning) = lost {
-        let mut failure = Failure::new(Exit::Failed, "the rules in force are not known")
-            .state(UNTOUCHED)
-            .hint(hint);
+    for (subject, headline) in NEEDED {
+        let lost = snapshot.warnings.iter().find(|warning| warning.subject == subject);
+        let Some(warning) = lost else { continue };
+        let mut failure = Failure::new(Exit::Failed, headline).state(UNTOUCHED).hint(hint);
         failure.causes.push(warning.message.clone());
         return Err(failure);
     }

@@ -23,9 +23,12 @@ pub(super) fn chains(draft: &mut Draft<'_>) {
     // Base chains first, so that a reader of the table begins where packets do.
     draft.add_chain(base("input", Hook::Input));
     draft.add_chain(base("forward", Hook::Forward));
-    let outside = dispatch(draft, World::Outside, "", default);
-    let containers = dispatch(draft, World::Containers, "containers_", default);
-    draft.add_chain(dialled_chain("dialled", &outside, Port::Dialled));
+    let outside = dispatch(draft, World::Outside, "", default, Some("ping"));
+    let containers = dispatch(draft, World::Containers, "containers_", default, Some("ping"));
+    let mut dialled = dialled_chain("dialled", &outside, Port::Dialled);
+    dialled.rules.splice(0..0, essential::loopback_rules());
+    draft.add_chain(dialled);
+    draft.add_chain(essential::ping_chain(draft, default));
     input(draft, &outside, &containers);
     forward(draft);
     essential::verdict_chains(draft);
@@ -82,6 +85,21 @@ fn rule(mut conditions: Vec<Statement>, end: Statement, comment: &str) -> NftRul
     NftRule::new(conditions, Some(comment.to_owned()))
 }
 
+/// Rules for a protocol as a whole: from containers, and from anywhere else.
+fn branch(
+    draft: &Draft<'_>,
+    outside: &Dispatch,
+    containers: &Dispatch,
+    protocol: Protocol,
+) -> Vec<NftRule> {
+    let target =
+        |world: &Dispatch| world.of_protocol(protocol).map_or_else(build::accept, build::goto);
+    vec![
+        rule(from_container(draft), target(containers), "from containers to the host"),
+        NftRule::new(vec![target(outside)], None),
+    ]
+}
+
 fn input(draft: &mut Draft<'_>, outside: &Dispatch, containers: &Dispatch) {
     let mut map: BTreeMap<Protocol, Verdict> = BTreeMap::new();
     // IGMP is to IPv4 what MLD is to IPv6: without it, joined multicast dries up.
@@ -89,7 +107,8 @@ fn input(draft: &mut Draft<'_>, outside: &Dispatch, containers: &Dispatch) {
     for (protocol, kind) in
         [(Protocol::ICMP, essential::Icmp::V4), (Protocol::ICMPV6, essential::Icmp::V6)]
     {
-        let chain = essential::icmp_chain(draft, kind, outside.of_protocol(protocol));
+        let mut chain = essential::icmp_chain(kind);
+        chain.rules.extend(branch(draft, outside, containers, protocol));
         map.insert(protocol, Verdict::Goto(chain.name.clone()));
         draft.add_chain(chain);
     }
@@ -131,7 +150,9 @@ fn input(draft: &mut Draft<'_>, outside: &Dispatch, containers: &Dispatch) {
         inner.rules.extend(containers.tail_rule());
         draft.add_chain(inner);
     }
-    draft.add_chain(dialled_chain("containers_dialled", containers, Port::Dialled));
+    let mut dialled = dialled_chain("containers_dialled", containers, Port::Dialled);
+    dialled.rules.splice(0..0, essential::loopback_rules());
+    draft.add_chain(dialled);
     let whole: BTreeSet<Protocol> =
         outside.protocols.iter().chain(&containers.protocols).map(|(own, _)| *own).collect();
     for protocol in whole {
@@ -140,14 +161,7 @@ fn input(draft: &mut Draft<'_>, outside: &Dispatch, containers: &Dispatch) {
         }
         let name = format!("input_{protocol}");
         let mut chain = Chain::new(&name);
-        if let Some(inner) = containers.of_protocol(protocol) {
-            chain.rules.push(rule(from_container(draft), build::goto(inner), "from containers"));
-        }
-        chain.rules.extend(
-            outside
-                .of_protocol(protocol)
-                .map(|target| NftRule::new(vec![build::goto(target)], None)),
-        );
+        chain.rules.extend(branch(draft, outside, containers, protocol));
         draft.add_chain(chain);
         map.insert(protocol, Verdict::Goto(name));
     }
@@ -168,20 +182,14 @@ fn input(draft: &mut Draft<'_>, outside: &Dispatch, containers: &Dispatch) {
         rule(vec![build::iifname(&IfacePattern::Exact(loopback))], build::accept(), "loopback"),
         NftRule::new(vec![build::vmap(vec![build::meta_l4proto()], "input_protocols")], None),
     ];
-    if let Some(inner) = &containers.tail {
-        rules.push(rule(from_container(draft), build::goto(inner), "other protocols"));
-    }
+    let inner = containers.tail.as_deref().map_or_else(build::accept, build::goto);
+    rules.push(rule(from_container(draft), inner, "other protocols from containers"));
     rules.extend(outside.tail_rule());
     fill(draft, "input", rules);
 }
 
 fn forward(draft: &mut Draft<'_>) {
     let mut into = Chain::new("to_containers");
-    into.rules.push(rule(
-        vec![build::ct_status_dnat()],
-        build::goto("dialled"),
-        "published: judged by the port that was dialled",
-    ));
     for network in opened_networks(draft.policy) {
         let bridge = draft
             .environment
@@ -190,7 +198,8 @@ fn forward(draft: &mut Draft<'_>) {
             .expect("checked: an allow names only networks that the host has")
             .clone();
         let prefix = format!("network_{}_", super::comment::identifier(network));
-        let inner = dispatch(draft, World::Network(network), &prefix, Some("container_networks"));
+        let inner =
+            dispatch(draft, World::Network(network), &prefix, Some("container_networks"), None);
         let name = format!("{prefix}ports");
         draft.add_chain(dialled_chain(&name, &inner, Port::Packet));
         into.rules.push(rule(
@@ -211,6 +220,13 @@ fn forward(draft: &mut Draft<'_>) {
         related(Protocol::ICMP),
         related(Protocol::ICMPV6),
         rule(from_container(draft), build::accept(), "from containers: left to their engine"),
+        // Also where it goes to no bridge: a container on a veth of its own, a tunnel, another
+        // host. A port is a port, whoever serves it.
+        rule(
+            vec![build::ct_status_dnat()],
+            build::goto("dialled"),
+            "published: judged by the port that was dialled",
+        ),
         rule(to_container(draft), build::goto("to_containers"), "from outside to containers"),
     ];
     match draft.policy.default.forwarded {

@@ -7,7 +7,7 @@ use super::comment;
 use super::draft::Draft;
 use super::limits;
 use super::prefix_sets::{PrefixSets, prefix_sets};
-use super::sources::{Addresses, Term, World, declared, prefixes, terms};
+use super::sources::{Addresses, Term, World, declared, length, prefixes, terms};
 use crate::model::nft::{
     Chain, Limit, LimitUnit, MetaKey, RateUnit, Rule as NftRule, Statement, build, build::CtState,
 };
@@ -207,8 +207,8 @@ fn both(sources: &[Condition], destinations: &[Condition]) -> Vec<Condition> {
     pairs
 }
 
-/// The dialled address: by the connection's original direction, and for packets that nothing
-/// tracks (and so nothing translates) by the packet itself.
+/// The dialled address: by the connection's original direction, and for packets of no known
+/// connection (which nothing translates) by the packet itself.
 fn destination(
     draft: &mut Draft<'_>,
     label: &str,
@@ -218,14 +218,14 @@ fn destination(
     if key.to.is_empty() || matches!(world, World::Network(_)) {
         return vec![Condition::default()];
     }
-    let all = prefixes(draft.policy, &key.to);
-    let sets = prefix_sets(draft, &format!("{label}_to"), &all);
+    let policy = draft.policy;
+    let sets = prefix_sets(draft, &format!("{label}_to"), || prefixes(policy, &key.to));
     let mut conditions = Vec::new();
     for family in IpFamily::BOTH {
         let Some(set) = sets.of(family) else { continue };
         let tracked = vec![build::lookup(vec![build::ct_original_daddr(family)], set)];
         let untracked = vec![
-            build::ct_state(&[CtState::Untracked]),
+            build::ct_state(&[CtState::Invalid, CtState::Untracked]),
             build::lookup(vec![build::daddr(family)], set),
         ];
         for rest in [tracked, untracked] {
@@ -273,8 +273,9 @@ fn conditions(draft: &mut Draft<'_>, label: &str, terms: &[Term]) -> Vec<Conditi
 
 /// The sets to look in: short lists united, long ones and a single one as they are.
 fn united(draft: &mut Draft<'_>, label: &str, addresses: &[&Addresses]) -> Vec<PrefixSets> {
-    if let [Addresses::Named { name, prefixes }] = addresses {
-        return vec![prefix_sets(draft, name, prefixes)];
+    let policy = draft.policy;
+    if let [Addresses::Named { name, references }] = addresses {
+        return vec![prefix_sets(draft, name, || prefixes(policy, references))];
     }
     let mut sets = Vec::new();
     let mut short: Vec<Prefix> = Vec::new();
@@ -282,14 +283,14 @@ fn united(draft: &mut Draft<'_>, label: &str, addresses: &[&Addresses]) -> Vec<P
         match list {
             Addresses::Any => {}
             Addresses::Literal(prefix) => short.push(*prefix),
-            Addresses::Named { name, prefixes } if prefixes.len() > UNITE => {
-                sets.push(prefix_sets(draft, name, prefixes));
+            Addresses::Named { name, references } if length(policy, references) > UNITE => {
+                sets.push(prefix_sets(draft, name, || prefixes(policy, references)));
             }
-            Addresses::Named { prefixes, .. } => short.extend(prefixes),
+            Addresses::Named { references, .. } => short.extend(prefixes(policy, references)),
         }
     }
     if !short.is_empty() {
-        sets.push(prefix_sets(draft, label, &short));
+        sets.push(prefix_sets(draft, label, || short));
     }
     sets
 }

@@ -24,8 +24,9 @@ pub(super) struct Classes {
     pub rest: Speaking,
 }
 
-/// Divides the ports by the rules; `prefix` begins the name of every chain.
-pub(super) fn divide(rules: &[&Rule], prefix: &str) -> Classes {
+/// Divides the ports by the rules; `prefix` begins the name of every chain. The protocols in
+/// `apart` are left to the caller.
+pub(super) fn divide(rules: &[&Rule], prefix: &str, apart: &[Protocol]) -> Classes {
     let mut classes = Classes { rest: speaking(rules, PortSpec::All), ..Classes::default() };
     for protocol in Protocol::WITH_PORTS {
         let segments: Vec<(PortRange, Speaking)> = segments(rules, protocol)
@@ -47,10 +48,11 @@ pub(super) fn divide(rules: &[&Rule], prefix: &str) -> Classes {
             PortSpec::Protocol(protocol) => Some(*protocol),
             PortSpec::Ports(..) | PortSpec::All => None,
         })
+        .filter(|protocol| !apart.contains(protocol))
         .collect();
     for protocol in whole {
         let speaking = speaking(rules, PortSpec::Protocol(protocol));
-        name(&mut classes.names, &speaking, || format!("{prefix}{protocol}"));
+        name(&mut classes.names, &speaking, || protocol_chain(prefix, protocol));
         classes.protocols.insert(protocol, speaking);
     }
     classes
@@ -66,8 +68,14 @@ fn name(
     }
 }
 
+/// The name of a chain for a protocol as a whole. Some protocols are keywords of nft (`esp`), and
+/// no name.
+pub(super) fn protocol_chain(prefix: &str, protocol: Protocol) -> String {
+    format!("{prefix}protocol_{protocol}")
+}
+
 /// The rules that speak of all of this.
-fn speaking(rules: &[&Rule], what: PortSpec) -> Speaking {
+pub(super) fn speaking(rules: &[&Rule], what: PortSpec) -> Speaking {
     let speaks = |rule: &Rule| rule.ports.iter().any(|spec| spec.covers(what));
     (0..rules.len()).filter(|index| speaks(rules[*index])).collect()
 }
@@ -143,7 +151,7 @@ mod tests {
     fn overlapping_ranges_are_cut_once_and_equal_neighbours_joined() {
         let (wide, narrow, all) =
             (rule(&["20-30/tcp"]), rule(&["25/tcp", "25/udp"]), rule(&["all"]));
-        let classes = divide(&[&wide, &narrow, &all], "");
+        let classes = divide(&[&wide, &narrow, &all], "", &[]);
         assert_eq!(
             shown(&classes, Protocol::TCP),
             ["20-24 [0, 2] tcp_20", "25 [0, 1, 2] tcp_25", "26-30 [0, 2] tcp_20"]
@@ -152,16 +160,16 @@ mod tests {
         assert_eq!(classes.rest, [2]);
         let (low, high) = (rule(&["1-100/tcp"]), rule(&["101-65535/tcp"]));
         let both = rule(&["1-100/tcp", "101-65535/tcp"]);
-        assert_eq!(shown(&divide(&[&both], ""), Protocol::TCP), ["1-65535 [0] tcp_1"]);
-        assert_eq!(divide(&[&low, &high], "").names.len(), 2);
+        assert_eq!(shown(&divide(&[&both], "", &[]), Protocol::TCP), ["1-65535 [0] tcp_1"]);
+        assert_eq!(divide(&[&low, &high], "", &[]).names.len(), 2);
     }
 
     #[test]
     fn what_everything_covers_already_needs_no_segment() {
         let (all, ssh) = (rule(&["all", "22/tcp"]), rule(&["esp"]));
-        let classes = divide(&[&all, &ssh], "x_");
+        let classes = divide(&[&all, &ssh], "x_", &[]);
         assert!(classes.segments.is_empty());
         assert_eq!(classes.protocols[&Protocol(50)], [0, 1]);
-        assert_eq!(classes.names[&vec![0, 1]], "x_esp");
+        assert_eq!(classes.names[&vec![0, 1]], "x_protocol_esp");
     }
 }

@@ -1,13 +1,13 @@
 //! From a dialled port to the chain of its class: verdict maps, one a protocol.
 
 use super::class;
-use super::classes::{Classes, Speaking, divide};
+use super::classes::{Classes, Speaking, divide, protocol_chain, speaking};
 use super::draft::{Draft, verdict_map};
 use super::sources::{World, terms};
-use crate::model::Protocol;
 use crate::model::nft::{
     Chain, Element, KeyType, Rule as NftRule, SetFlags, Statement, Verdict, build,
 };
+use crate::model::{PortSpec, Protocol};
 use crate::policy::{Inbound, Rule};
 
 /// The maps and chains of one world.
@@ -22,12 +22,14 @@ pub(super) struct Dispatch {
 }
 
 /// Makes the maps and chains of a world. `prefix` begins all their names, `default` is the chain
-/// for what no rule decides (`None`: it passes).
+/// for what no rule decides (`None`: it passes), `ping` the one for ICMP that no rule decides
+/// (`None`: ICMP is a protocol like others).
 pub(super) fn dispatch(
     draft: &mut Draft<'_>,
     world: World<'_>,
     prefix: &str,
     default: Option<&str>,
+    ping: Option<&str>,
 ) -> Dispatch {
     let policy = draft.policy;
     let speaks = |rule: &&Rule| !terms(policy, rule, world).is_empty();
@@ -35,9 +37,10 @@ pub(super) fn dispatch(
     let allow: Vec<&Rule> =
         policy.allow.iter().filter(speaks).filter(|rule| world.opened_by(rule)).collect();
     let rules: Vec<&Rule> = deny.iter().chain(&allow).copied().collect();
-    let classes = divide(&rules, prefix);
+    let icmp: &[Protocol] = if ping.is_some() { &[Protocol::ICMP, Protocol::ICMPV6] } else { &[] };
+    let classes = divide(&rules, prefix, icmp);
 
-    let mut add = |speaking: &Speaking, name: &str| {
+    let mut add = |speaking: &Speaking, name: &str, default: Option<&str>| {
         let of = |range: std::ops::Range<usize>| -> Vec<&Rule> {
             speaking.iter().filter(|index| range.contains(index)).map(|i| rules[*i]).collect()
         };
@@ -46,25 +49,33 @@ pub(super) fn dispatch(
         draft.add_chain(chain);
     };
     for (speaking, name) in &classes.names {
-        add(speaking, name);
+        add(speaking, name, default);
     }
     let tail = if classes.rest.is_empty() {
         default.map(str::to_owned)
     } else {
         let name = format!("{prefix}rest");
-        add(&classes.rest, &name);
+        add(&classes.rest, &name, default);
         Some(name)
     };
+    let mut protocols: Vec<(Protocol, String)> = Vec::new();
+    for (protocol, ping) in icmp.iter().zip(ping.into_iter().cycle()) {
+        let speaking = speaking(&rules, PortSpec::Protocol(*protocol));
+        if speaking.is_empty() {
+            protocols.push((*protocol, ping.to_owned()));
+        } else {
+            let name = protocol_chain(prefix, *protocol);
+            add(&speaking, &name, Some(ping));
+            protocols.push((*protocol, name));
+        }
+    }
     let ports = classes
         .segments
         .keys()
         .map(|protocol| (*protocol, port_map(draft, &classes, *protocol, prefix)))
         .collect();
-    let protocols = classes
-        .protocols
-        .iter()
-        .map(|(protocol, speaking)| (*protocol, classes.names[speaking].clone()))
-        .collect();
+    let whole = classes.protocols.iter();
+    protocols.extend(whole.map(|(own, speaking)| (*own, classes.names[speaking].clone())));
     Dispatch { ports, protocols, tail }
 }
 

@@ -1,6 +1,7 @@
 //! The table while it grows: sets and chains by name, so that what is the same is made once.
 
 use super::Environment;
+use super::prefix_sets::PrefixSets;
 use crate::model::IfaceName;
 use crate::model::nft::{
     Bytes, Chain, Element, Elements, Family, KeyType, Set, SetData, SetFlags, Table,
@@ -12,6 +13,8 @@ use std::collections::BTreeMap;
 pub(super) struct Draft<'p> {
     pub policy: &'p Policy,
     pub environment: &'p Environment,
+    /// The sets of each list of prefixes, by its name.
+    pub prefix_sets: BTreeMap<String, PrefixSets>,
     sets: BTreeMap<String, Set>,
     /// In the order in which they were added: base chains first.
     chains: Vec<Chain>,
@@ -19,7 +22,13 @@ pub(super) struct Draft<'p> {
 
 impl<'p> Draft<'p> {
     pub fn new(policy: &'p Policy, environment: &'p Environment) -> Self {
-        Self { policy, environment, sets: BTreeMap::new(), chains: Vec::new() }
+        Self {
+            policy,
+            environment,
+            prefix_sets: BTreeMap::new(),
+            sets: BTreeMap::new(),
+            chains: Vec::new(),
+        }
     }
 
     /// Adds a chain, unless one of the name is there.
@@ -67,7 +76,7 @@ impl<'p> Draft<'p> {
             _ if chain.hook.is_some() => 0,
             name if name.starts_with("input_") => 1,
             name if name.starts_with("containers_input_") => 2,
-            "dialled" | "containers_dialled" | "to_containers" => 3,
+            "dialled" | "containers_dialled" | "to_containers" | "ping" => 3,
             "default" | "container_networks" | "forwarding" | "refuse" => 5,
             _ => 4,
         });

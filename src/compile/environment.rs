@@ -63,7 +63,7 @@ impl Environment {
             default_route_interfaces.contains(bridge)
                 || links.iter().any(|port| {
                     port.master.as_ref() == Some(bridge)
-                        && matches!(port.kind, LinkKind::Physical | LinkKind::Bond | LinkKind::Vlan)
+                        && !matches!(port.kind, LinkKind::Veth | LinkKind::Tun)
                 })
         };
         let uplink_bridges: BTreeSet<IfaceName> = links

@@ -32,44 +32,73 @@ const ESSENTIAL_V6: &[(u8, u8, &str)] = &[
     (143, 143, "multicast listener discovery v2 (RFC 3810)"),
 ];
 
-/// The chain for ICMP to the host; what is not essential goes on to `tail`.
-pub(super) fn icmp_chain(draft: &Draft<'_>, icmp: Icmp, tail: Option<&str>) -> Chain {
-    let (name, types, echo) = match icmp {
-        Icmp::V4 => ("input_icmp", ESSENTIAL_V4, 8),
-        Icmp::V6 => ("input_icmpv6", ESSENTIAL_V6, 128),
+/// The beginning of the chain for ICMP to the host: what always passes.
+pub(super) fn icmp_chain(icmp: Icmp) -> Chain {
+    let (name, types) = match icmp {
+        Icmp::V4 => ("input_icmp", ESSENTIAL_V4),
+        Icmp::V6 => ("input_icmpv6", ESSENTIAL_V6),
     };
+    let mut chain = Chain::new(name);
+    for (first, last, why) in types {
+        let mut statements = icmp_type(icmp, *first, *last);
+        statements.push(build::accept());
+        chain.rules.push(NftRule::new(statements, Some((*why).to_owned())));
+    }
+    chain
+}
+
+fn icmp_type(icmp: Icmp, first: u8, last: u8) -> Vec<Statement> {
     let protocol = match icmp {
         Icmp::V4 => Protocol::ICMP,
         Icmp::V6 => Protocol::ICMPV6,
     };
-    let kind = |first: u8, last: u8| {
-        let number = if first == last {
-            build::icmp_type_is(first)
-        } else {
-            let (left, from, to) = (build::icmp_type(), [first].into(), [last].into());
-            Statement::Range { left, invert: false, from, to }
-        };
-        vec![build::l4proto(protocol), number]
+    let number = if first == last {
+        build::icmp_type_is(first)
+    } else {
+        let (left, from, to) = (build::icmp_type(), [first].into(), [last].into());
+        Statement::Range { left, invert: false, from, to }
     };
-    let mut chain = Chain::new(name);
-    for (first, last, why) in types {
-        let mut statements = kind(*first, *last);
-        statements.push(build::accept());
-        chain.rules.push(NftRule::new(statements, Some((*why).to_owned())));
-    }
+    vec![build::l4proto(protocol), number]
+}
+
+/// The chain for ICMP that no rule decides: `default.ping` is a default, and loses to rules.
+pub(super) fn ping_chain(draft: &Draft<'_>, default: Option<&str>) -> Chain {
     let policy = &draft.policy.default;
-    let mut echo = kind(echo, echo);
-    if policy.ping {
-        echo.extend([build::counter(), build::accept()]);
-        chain.rules.push(NftRule::new(echo, Some("default ping = true".to_owned())));
-    } else if policy.inbound == Inbound::Accept {
-        // Nothing behind would stop it; otherwise the default does, and an allow of `icmp` may
-        // still let it in.
-        echo.extend([build::counter(), build::drop()]);
-        chain.rules.push(NftRule::new(echo, Some("default ping = false".to_owned())));
+    let mut chain = Chain::new("ping");
+    for (icmp, echo) in [(Icmp::V4, 8), (Icmp::V6, 128)] {
+        let mut statements = icmp_type(icmp, echo, echo);
+        let comment = if policy.ping {
+            statements.extend([build::counter(), build::accept()]);
+            "default ping = true"
+        } else if policy.inbound == Inbound::Accept {
+            // Nothing behind would stop it; otherwise the default does.
+            statements.extend([build::counter(), build::drop()]);
+            "default ping = false"
+        } else {
+            continue;
+        };
+        chain.rules.push(NftRule::new(statements, Some(comment.to_owned())));
     }
-    chain.rules.extend(tail.map(|tail| NftRule::new(vec![build::goto(tail)], None)));
+    chain.rules.extend(default.map(|default| NftRule::new(vec![build::goto(default)], None)));
     chain
+}
+
+/// What is dialled at a loopback address from outside, and translated before the kernel would
+/// refuse it.
+pub(super) fn loopback_rules() -> Vec<NftRule> {
+    [(IpFamily::Ipv4, "127.0.0.0/8"), (IpFamily::Ipv6, "::1")]
+        .into_iter()
+        .map(|(family, prefix)| {
+            let prefix: Prefix = prefix.parse().expect("is a prefix");
+            let statements = vec![
+                build::nfproto(family),
+                build::in_prefix(build::ct_original_daddr(family), prefix),
+                build::counter(),
+                build::drop(),
+            ];
+            NftRule::new(statements, Some("loopback is for the host itself".to_owned()))
+        })
+        .collect()
 }
 
 /// Answers to this host's own DHCP and DHCPv6 requests, which come from an address that it did

@@ -23,11 +23,23 @@ impl PrefixSets {
 
 /// Makes the sets `NAME_4`, `NAME_6` of single addresses (hashed), or `NAME_net4`, `NAME_net6` of
 /// prefixes (intervals). The kind is part of the name because it cannot be changed in place.
-pub(super) fn prefix_sets(draft: &mut Draft<'_>, name: &str, prefixes: &[Prefix]) -> PrefixSets {
-    PrefixSets {
-        ipv4: one_family(draft, name, prefixes, IpFamily::Ipv4),
-        ipv6: one_family(draft, name, prefixes, IpFamily::Ipv6),
+///
+/// A list that many rules name is read once.
+pub(super) fn prefix_sets(
+    draft: &mut Draft<'_>,
+    name: &str,
+    prefixes: impl FnOnce() -> Vec<Prefix>,
+) -> PrefixSets {
+    if let Some(known) = draft.prefix_sets.get(name) {
+        return known.clone();
     }
+    let prefixes = prefixes();
+    let made = PrefixSets {
+        ipv4: one_family(draft, name, &prefixes, IpFamily::Ipv4),
+        ipv6: one_family(draft, name, &prefixes, IpFamily::Ipv6),
+    };
+    draft.prefix_sets.insert(name.to_owned(), made.clone());
+    made
 }
 
 fn one_family(

@@ -43,7 +43,7 @@ pub(super) enum Addresses {
     /// Any.
     Any,
     /// A named list; the name begins the name of its nftables sets.
-    Named { name: String, prefixes: Vec<Prefix> },
+    Named { name: String, references: Vec<AddressRef> },
     /// One prefix of a rule's own.
     Literal(Prefix),
 }
@@ -83,33 +83,42 @@ fn term(policy: &Policy, source: &Source, world: World<'_>) -> Option<Term> {
             if inside && zone.interfaces.is_empty() {
                 return None;
             }
-            Some(of_zone(policy, name.as_str(), zone))
+            Some(of_zone(name.as_str(), zone))
         }
         Source::Addresses(reference) => Some(Term::Match {
             interfaces: Vec::new(),
             addresses: match reference {
                 AddressRef::Prefix(prefix) => Addresses::Literal(*prefix),
-                AddressRef::Set(_) => named(policy, "", std::slice::from_ref(reference)),
+                AddressRef::Set(_) => named("", std::slice::from_ref(reference)),
             },
         }),
     }
 }
 
-fn of_zone(policy: &Policy, name: &str, zone: &Zone) -> Term {
+fn of_zone(name: &str, zone: &Zone) -> Term {
     let addresses = match &zone.addresses {
         None => Addresses::Any,
-        Some(references) => named(policy, name, references),
+        Some(references) => named(name, references),
     };
     Term::Match { interfaces: zone.interfaces.clone(), addresses }
 }
 
 /// A list of its own for a zone; the set's where it is just one set.
-fn named(policy: &Policy, zone: &str, references: &[AddressRef]) -> Addresses {
+fn named(zone: &str, references: &[AddressRef]) -> Addresses {
     let name = match references {
         [AddressRef::Set(set)] => format!("set_{set}"),
         _ => format!("zone_{zone}"),
     };
-    Addresses::Named { name, prefixes: prefixes(policy, references) }
+    Addresses::Named { name, references: references.to_vec() }
+}
+
+/// How many prefixes a list has, those of its sets included.
+pub(super) fn length(policy: &Policy, references: &[AddressRef]) -> usize {
+    let one = |reference: &AddressRef| match reference {
+        AddressRef::Prefix(_) => 1,
+        AddressRef::Set(name) => policy.sets.get(name).map_or(0, |set| set.prefixes.len()),
+    };
+    references.iter().map(one).sum()
 }
 
 /// Every prefix of a list, those of its sets included.
@@ -129,5 +138,5 @@ pub(super) fn prefixes(policy: &Policy, references: &[AddressRef]) -> Vec<Prefix
 
 /// Every declared zone, for what is to be none of them.
 pub(super) fn declared(policy: &Policy) -> Vec<Term> {
-    policy.zones.iter().map(|(name, zone)| of_zone(policy, name.as_str(), zone)).collect()
+    policy.zones.iter().map(|(name, zone)| of_zone(name.as_str(), zone)).collect()
 }

@@ -134,7 +134,7 @@ pub fn observe_with(
 
         let network = links::read().unwrap_or_else(|error| {
             let message = format!("interfaces, addresses and routes could not be read: {error}");
-            warnings.push(Warning { subject: "links".into(), message });
+            warnings.push(Warning { subject: "network".into(), message });
             links::Network::default()
         });
         if network.unreadable > 0 {

@@ -1,10 +1,11 @@
 //! Puts a plan together.
 
+use super::Edit;
 use super::{
     ExpectationResult, FORMAT, Marker, Notice, Outcome, Plan, diff::diff, exposure, exposure::Now,
     marker,
 };
-use crate::compile::{self, Carried, CompileError, Environment, TABLE, compile};
+use crate::compile::{self, CARRIED_SETS, Carried, CompileError, Environment, TABLE, compile};
 use crate::model::nft::{Family, Table};
 use crate::observe::{EngineState, LinkKind, Snapshot};
 use crate::policy::Policy;
@@ -30,6 +31,17 @@ pub fn plan(policy: &Policy, snapshot: &Snapshot) -> Result<Plan, Vec<CompileErr
         (Some(_), false) => Outcome::Update,
         (Some(_), true) => Outcome::Unchanged,
     };
+    if let (Some(live_table), Some(Edit::Rebuild { .. })) = (live_table, edits.first()) {
+        // What is made anew starts with the connections that are carried over now.
+        for set in &mut table.sets {
+            if CARRIED_SETS.contains(&set.name.as_str())
+                && let Some(old) = live_table.set(&set.name)
+            {
+                set.elements = old.elements.clone();
+            }
+        }
+        edits = diff(Some(live_table), &table);
+    }
     let now = match (live_table, &live, &snapshot.installed) {
         (None, _, _) => Now::Unfiltered,
         (Some(_), Some(live), Some(installed)) if live.digest == installed.digest => {

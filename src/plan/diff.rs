@@ -6,7 +6,9 @@
 
 use super::{Edit, Place};
 use crate::compile::CARRIED_SETS;
-use crate::model::nft::{Chain, Element, ElementKey, Elements, Rule, Set, SetData, Table};
+use crate::model::nft::{
+    BaseChain, Chain, Element, ElementKey, Elements, Rule, Set, SetData, Table,
+};
 use std::collections::BTreeMap;
 
 /// The edits that turn `live` into `desired`; none where both are the same.
@@ -23,7 +25,11 @@ pub fn diff(live: Option<&Table>, desired: &Table) -> Vec<Edit> {
         return edits;
     }
     let mut edits = Vec::new();
-    let new_chains = desired.chains.iter().filter(|chain| live.chain(&chain.name).is_none());
+    // A chain whose policy alone was changed by hand is declared again, which sets it.
+    let new_chains = desired
+        .chains
+        .iter()
+        .filter(|chain| live.chain(&chain.name).is_none_or(|old| old.hook != chain.hook));
     edits.extend(new_chains.map(|chain| Edit::AddChain { chain: bare(chain) }));
     let new_sets = desired.sets.iter().filter(|set| live.set(&set.name).is_none());
     edits.extend(new_sets.map(|set| Edit::AddSet { set: set.clone() }));
@@ -65,9 +71,16 @@ fn bare(chain: &Chain) -> Chain {
 /// anew by hand.
 fn redeclared(live: &Table, desired: &Table) -> Vec<String> {
     let mut names = Vec::new();
+    if live.dormant {
+        names.push("the table, which is dormant".to_owned());
+    }
+    let place = |hook: &Option<BaseChain>| {
+        hook.as_ref()
+            .map(|base| (base.kind.clone(), base.hook, base.priority, base.devices.clone()))
+    };
     for chain in &desired.chains {
         if let Some(old) = live.chain(&chain.name)
-            && old.hook != chain.hook
+            && place(&old.hook) != place(&chain.hook)
         {
             names.push(format!("chain {}", chain.name));
         }

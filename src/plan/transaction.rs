@@ -4,7 +4,7 @@
 
 use super::{Edit, Place};
 use crate::compile::TABLE;
-use crate::model::nft::{Element, Elements, Set, Table, text};
+use crate::model::nft::{Element, ElementKey, Elements, Set, Table, text};
 use std::fmt::Write as _;
 
 /// The transaction that makes these edits; `table` is the one that they lead to.
@@ -24,9 +24,22 @@ pub fn text(edits: &[Edit], table: &Table) -> String {
             text::table(table)
         );
     }
+    let refilled: Vec<&str> = edits.iter().filter_map(|edit| refilled(edit, table)).collect();
     let mut flushed = false;
     let mut index = 0;
     while index < edits.len() {
+        match &edits[index] {
+            Edit::DeleteElements { set, .. } if refilled.contains(&set.as_str()) => {
+                refill(&mut out, set, table);
+                index += 1;
+                continue;
+            }
+            Edit::AddElements { set, .. } if refilled.contains(&set.as_str()) => {
+                index += 1;
+                continue;
+            }
+            _ => {}
+        }
         let takes_out = matches!(edits[index], Edit::DeleteSet { .. } | Edit::DeleteChain { .. });
         if takes_out && !flushed {
             flush(&mut out, edits);
@@ -45,6 +58,32 @@ pub fn text(edits: &[Edit], table: &Table) -> String {
         }
     }
     out
+}
+
+/// The map whose elements must all be put in anew: nft 1.0.6 accepts the deletion of an element
+/// that begins at the highest key of an interval map (port 65535), and deletes nothing.
+fn refilled<'e>(edit: &'e Edit, table: &Table) -> Option<&'e str> {
+    let Edit::DeleteElements { set, elements } = edit else { return None };
+    let own = table.set(set)?;
+    let at_the_end = |element: &Element| match &element.key {
+        ElementKey::Value(first) | ElementKey::Interval(first, _) => {
+            first.as_slice().iter().all(|byte| *byte == u8::MAX)
+        }
+        ElementKey::CatchAll => false,
+    };
+    let hit = own.flags.interval && own.data.is_some() && elements.iter().any(at_the_end);
+    hit.then_some(set.as_str())
+}
+
+/// Empties a map and fills it with all that it is to hold.
+fn refill(out: &mut String, name: &str, table: &Table) {
+    let Some(set) = table.set(name) else { return };
+    let _ = writeln!(out, "flush map inet {TABLE} {name}");
+    let elements = set.elements.listed();
+    if !elements.is_empty() {
+        let list = element_list(set, elements, table);
+        let _ = writeln!(out, "add element inet {TABLE} {name} {list}");
+    }
 }
 
 /// What is taken out may refer to one another: their rules go first, then maps, then chains.
