@@ -112,7 +112,7 @@ fn is_lost(state: &State) -> Result<bool, NftError> {
     if matches!(state.confirmed(), Ok(None)) {
         return Ok(false);
     }
-    Ok(is_gone(nft::read_table(Family::Inet, TABLE)?.as_ref()))
+    Ok(is_gone(nft::read_rules(Family::Inet, TABLE)?.as_ref()))
 }
 
 fn unheard(error: &NftError) -> Failure {

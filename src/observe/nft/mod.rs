@@ -179,7 +179,16 @@ pub fn read(options: Options) -> Result<Ruleset, NftError> {
 
 /// Reads one table; `None` where there is no such table.
 pub fn read_table(family: Family, name: &str) -> Result<Option<Table>, NftError> {
-    let mut ruleset = consistent(Some((family, name)), Options::default())?;
+    one_table(family, name, Options::default())
+}
+
+/// Reads one table without what its sets hold, which takes the kernel the longest.
+pub fn read_rules(family: Family, name: &str) -> Result<Option<Table>, NftError> {
+    one_table(family, name, Options { max_elements: Some(0), ..Options::default() })
+}
+
+fn one_table(family: Family, name: &str, options: Options) -> Result<Option<Table>, NftError> {
+    let mut ruleset = consistent(Some((family, name)), options)?;
     ruleset.tables.retain(|table| table.family == family && table.name == name);
     Ok(ruleset.tables.pop())
 }
