@@ -8,6 +8,7 @@
 //! What is not known is kept as opaque with its name. No bytes lead to a panic.
 
 mod attr;
+mod continuity;
 mod elements;
 mod events;
 mod expression;
@@ -281,6 +282,9 @@ fn attempt_once(only: Option<(Family, &str)>, options: Options) -> Result<Option
                 if only.is_some() && source.raw_os_error() == Some(libc::ENOENT) => {}
             Err(error) => return Err(error),
         }
+    }
+    if !continuity::unbroken(&messages) {
+        return Ok(None);
     }
     let mut dump = Dump { generation, messages, cached: Vec::new(), too_large: HashMap::new() };
     if !dump_elements(&mut socket, only, options, &mut dump)? {
