@@ -84,7 +84,8 @@ pub fn restore(
         }
     };
     let live_table = kernel.read_table().map_err(RestoreError::Read)?;
-    let live = live_table.as_ref().and_then(marker::read);
+    // A dormant table filters nothing, whatever its marker says.
+    let live = live_table.as_ref().filter(|table| !table.dormant).and_then(marker::read);
     if let (Some(live), Some(confirmed)) = (&live, &confirmed)
         && *live == marker_of(confirmed)
     {
@@ -178,9 +179,11 @@ fn compiled(installed: &Installed, live: &Table, environment: &Environment) -> O
     Some(table)
 }
 
-/// Whether somebody took our table away: it is not there, or no rule is left in it.
+/// Whether somebody took our table away: it is not there, is switched off, or no rule is left in it.
 pub fn is_gone(table: Option<&Table>) -> bool {
-    table.is_none_or(|table| table.chains.iter().all(|chain| chain.rules.is_empty()))
+    table.is_none_or(|table| {
+        table.dormant || table.chains.iter().all(|chain| chain.rules.is_empty())
+    })
 }
 
 #[cfg(test)]

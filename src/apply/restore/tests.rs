@@ -220,10 +220,15 @@ fn what_the_kernel_refuses_is_passed_over_too() {
 }
 
 #[test]
-fn a_table_without_any_rule_is_gone() {
+fn a_table_without_any_rule_and_a_dormant_one_are_gone() {
     let mut table = meant(1).1;
     assert!(is_gone(None));
     assert!(!is_gone(Some(&table)));
+    let dormant = Table { dormant: true, ..table.clone() };
+    assert!(is_gone(Some(&dormant)));
+    let mut bench = Bench::new(&[1]);
+    bench.kernel.table = Some(dormant);
+    assert_eq!(bench.restore(), outcome(Outcome::Loaded(1)));
     for chain in &mut table.chains {
         chain.rules.clear();
     }

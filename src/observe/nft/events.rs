@@ -1,4 +1,5 @@
-//! The kernel's news of the ruleset → that something of one table was taken out, and by whom.
+//! The kernel's news of the ruleset → that something of one table was taken out or switched off,
+//! and by whom.
 //!
 //! The kernel tells a group of listeners what each committed transaction took out and put in, and
 //! who sent it. It needs `CAP_NET_ADMIN`, and costs nothing while nothing changes. News that the
@@ -20,7 +21,7 @@ const RECEIVE: usize = 64 * 1024;
 /// Room for the news of a large ruleset that goes all at once.
 const KERNEL_BUFFER: libc::c_int = 4 << 20;
 
-/// Something of the table was taken out.
+/// Something of the table was taken out, or the table itself was changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lost {
     /// The name of the process that sent the transaction, and its id, where the kernel told.
@@ -105,7 +106,8 @@ impl TableEvents {
                 continue;
             }
             match kind {
-                message::DELTABLE | message::DELCHAIN | message::DELRULE => {
+                // A table that is switched off (`flags dormant`) is told as a new one.
+                message::NEWTABLE | message::DELTABLE | message::DELCHAIN | message::DELRULE => {
                     // NFTA_TABLE_NAME, NFTA_CHAIN_TABLE and NFTA_RULE_TABLE are all 1.
                     let name = news.attributes().text(1);
                     self.touched |= news.family() == self.family
