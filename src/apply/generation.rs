@@ -63,13 +63,22 @@ impl State {
     /// [`State::confirm`] on: until then nothing would load it after a power cut, and the rules
     /// need not wait for the disk.
     pub fn write_generation(&self, installed: &Installed, table: &Table) -> Result<(), StateError> {
+        self.write_generation_text(installed, &text::table(&compile::lasting(table)))
+    }
+
+    /// The same where the table's text is made already.
+    pub(super) fn write_generation_text(
+        &self,
+        installed: &Installed,
+        table: &str,
+    ) -> Result<(), StateError> {
         let folder = self.generation(installed.generation);
         let fresh = self.folder().join(format!(".{}.new", installed.generation));
         make_directory(&self.folder())?;
         remove(&fresh)?;
         make_directory(&fresh)?;
-        let table = text::table(&compile::lasting(table));
-        let files = [(INSTALLED, json(installed)), (TABLE, table.into_bytes())];
+        let json = json(installed);
+        let files = [(INSTALLED, json.as_slice()), (TABLE, table.as_bytes())];
         let durable = if folder.exists() { Durable::Machine } else { Durable::Process };
         let mut sums = String::new();
         for (name, content) in &files {

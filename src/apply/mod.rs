@@ -21,12 +21,13 @@ pub use seen::Seen;
 pub use ssh_only::SSH_ONLY;
 pub use state::{Lock, State, StateError};
 
-use crate::compile::TABLE;
+use crate::compile::{self, TABLE};
 use crate::guard::GuardedPlan;
-use crate::model::nft::{Family, Ruleset, Table};
+use crate::model::nft::{Family, Ruleset, Table, text};
 use crate::observe::{Installed, Snapshot, nft::stored};
 use crate::plan::{Edit, Outcome, Plan, diff, marker, transaction};
 use crate::policy::Policy;
+use std::borrow::Cow;
 
 /// What apply did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,9 +115,16 @@ pub fn apply(
     }
     let before = read(kernel, "nothing was changed")?;
     // If we die here, nothing has changed: a generation that no kernel marker names is not used.
-    state.write_generation(&installed, &plan.table).map_err(ApplyError::Disk)?;
+    let lasting = compile::lasting(&plan.table);
+    let block = text::table(&lasting);
+    state.write_generation_text(&installed, &block).map_err(ApplyError::Disk)?;
+    let transaction = match (plan.edits.first(), &lasting) {
+        // The text of a large table is not made twice.
+        (Some(Edit::AddTable), Cow::Borrowed(_)) => transaction::create(&block),
+        _ => transaction::text(&plan.edits, &plan.table),
+    };
     // If we die while nft runs, it commits the batch whole or not at all.
-    kernel.run(&transaction::text(&plan.edits, &plan.table)).map_err(ApplyError::Refused)?;
+    kernel.run(&transaction).map_err(ApplyError::Refused)?;
     // If we die here, the kernel runs the new table and names its generation; the next command
     // believes the kernel and corrects the disk.
     let id = kernel.generation().ok();

@@ -32,10 +32,11 @@ mod sources;
 pub use environment::{CARRIED_SETS, Carried, Environment};
 pub use error::CompileError;
 
-use crate::model::nft::{Bytes, Statement, Table, Verdict};
+use crate::model::nft::{Bytes, Rule, Statement, Table, Verdict};
 use crate::policy::Policy;
 use draft::Draft;
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 
 /// The name of our table, of family inet.
 pub const TABLE: &str = "fwctl";
@@ -60,24 +61,33 @@ pub fn compile(policy: &Policy, environment: &Environment) -> Result<Table, Vec<
 /// Connections that are carried over do not count; they run out by themselves.
 pub fn digest(table: &Table) -> String {
     let table = lasting(table);
-    let text = serde_json::to_vec(&table).expect("a table has only string keys");
+    let text = serde_json::to_vec(&*table).expect("a table has only string keys");
     Bytes::from(&Sha256::digest(&text)[..]).to_string()
 }
 
 /// The table without what is of its moment: connections that are carried over. This is what a
 /// reboot finds again.
-pub fn lasting(table: &Table) -> Table {
-    let mut table = table.clone();
+pub fn lasting(table: &Table) -> Cow<'_, Table> {
     let is_carried = |name: &str| name.starts_with("carried_");
+    let is_jump = |rule: &Rule| {
+        rule.statements.iter().any(|statement| match statement {
+            Statement::Verdict(Verdict::Jump(target)) => is_carried(target),
+            _ => false,
+        })
+    };
+    let carries = table.sets.iter().any(|set| is_carried(&set.name))
+        || table
+            .chains
+            .iter()
+            .any(|chain| is_carried(&chain.name) || chain.rules.iter().any(is_jump));
+    if !carries {
+        return Cow::Borrowed(table);
+    }
+    let mut table = table.clone();
     table.sets.retain(|set| !is_carried(&set.name));
     table.chains.retain(|chain| !is_carried(&chain.name));
     for chain in &mut table.chains {
-        chain.rules.retain(|rule| {
-            !rule.statements.iter().any(|statement| match statement {
-                Statement::Verdict(Verdict::Jump(target)) => is_carried(target),
-                _ => false,
-            })
-        });
+        chain.rules.retain(|rule| !is_jump(rule));
     }
-    table
+    Cow::Owned(table)
 }

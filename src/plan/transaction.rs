@@ -13,8 +13,7 @@ pub fn text(edits: &[Edit], table: &Table) -> String {
         return String::new();
     }
     if edits.first() == Some(&Edit::AddTable) {
-        // `create` fails where someone else was faster; the block alone would add to theirs.
-        return format!("create table inet {TABLE}\n{}", text::table(table));
+        return create(&text::table(table));
     }
     let mut out = String::new();
     if let Some(Edit::Rebuild { .. }) = edits.first() {
@@ -84,6 +83,12 @@ fn refill(out: &mut String, name: &str, table: &Table) {
         let list = element_list(set, elements, table);
         let _ = writeln!(out, "add element inet {TABLE} {name} {list}");
     }
+}
+
+/// The transaction that makes our table from its text.
+pub fn create(block: &str) -> String {
+    // `create` fails where someone else was faster; the block alone would add to theirs.
+    format!("create table inet {TABLE}\n{block}")
 }
 
 /// What is taken out may refer to one another: their rules go first, then maps, then chains.

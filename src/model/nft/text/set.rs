@@ -63,6 +63,21 @@ pub fn key(key: &ElementKey, set: &Set) -> String {
 
 fn write_key(key: &ElementKey, set: &Set) -> Written {
     let network_order = set.flags.interval;
+    // Large sets are of single fields: these are written without a detour.
+    if let [kind] = set.key.as_slice() {
+        let order = kind.host_order() && !network_order;
+        let whole = |bytes: &Bytes| bytes.as_slice().len() == set.key_len as usize;
+        match key {
+            ElementKey::Value(bytes) if whole(bytes) => {
+                return Written::plain(value::value(*kind, order, bytes.as_slice()));
+            }
+            ElementKey::Interval(from, to) if whole(from) && whole(to) => {
+                let text = value::interval(*kind, order, from.as_slice(), to.as_slice());
+                return Written::plain(text);
+            }
+            ElementKey::Value(_) | ElementKey::Interval(..) | ElementKey::CatchAll => {}
+        }
+    }
     match key {
         ElementKey::CatchAll => Written::plain("*"),
         ElementKey::Value(bytes) => value_of(&set.key, set.key_len, network_order, bytes),
