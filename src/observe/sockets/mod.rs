@@ -18,7 +18,6 @@ use crate::model::{IfaceName, Owner, Protocol};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -161,6 +160,11 @@ impl<'a> Owners<'a> {
 
     /// The owners of a socket, sorted, each once.
     fn of(&mut self, socket: &RawSocket) -> Vec<Owner> {
+        let holders = self.holders;
+        let mut of = holders.of(socket.inode);
+        if let (Some(process), None) = (of.next().filter(|process| *process != 1), of.next()) {
+            return self.owner(process).into_iter().collect();
+        }
         let mut owners = BTreeSet::new();
         let mut held_by_init = false;
         for process in self.holders.of(socket.inode) {
@@ -248,10 +252,12 @@ pub fn namespaces(
 
 /// Sorts sockets: the host's first, then by protocol, local and remote address.
 pub fn sort(sockets: &mut Vec<Socket>) {
-    let key = |socket: &Socket| -> (Option<String>, Protocol, SocketState, SocketAddr, Option<SocketAddr>) {
-        (socket.namespace.clone(), socket.protocol, socket.state, socket.local, socket.remote)
-    };
-    sockets.sort_by_cached_key(|socket| (key(socket), socket.owners.clone(), socket.uid));
+    // By reference: there may be a hundred thousand.
+    sockets.sort_by(|a, b| {
+        let key = |socket: &'_ Socket| (socket.protocol, socket.state, socket.local, socket.remote);
+        let place = a.namespace.cmp(&b.namespace).then_with(|| key(a).cmp(&key(b)));
+        place.then_with(|| a.owners.cmp(&b.owners)).then_with(|| a.uid.cmp(&b.uid))
+    });
     // Workers that listen on one port by SO_REUSEPORT look the same.
     sockets.dedup();
 }
