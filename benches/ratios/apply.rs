@@ -46,8 +46,10 @@ fn one(name: &str, goal: Goal, rounds: usize, rest: Duration, root: &Path, table
     std::fs::write(&file, text).unwrap();
     let load: Line = &["/usr/sbin/nft", "-f", file.to_str().unwrap()];
     // The kernel frees a deleted table behind the answer: neither alternative is to pay for it.
+    // Each time is the first: without records, as on a host where fwctl never was.
     let clear = || {
         call(DELETE, root);
+        let _ = std::fs::remove_dir_all(root.join("var"));
         std::thread::sleep(rest);
     };
     let peer = || {

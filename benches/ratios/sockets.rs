@@ -40,11 +40,12 @@ pub fn read() -> ExitCode {
     let (sockets, _) = fwctl::observe::sockets();
     let mut out = BufWriter::new(std::io::stdout().lock());
     for socket in &sockets {
-        let _ = writeln!(
-            out,
-            "{} {:?} {} {:?} {:?}",
-            socket.protocol, socket.state, socket.local, socket.remote, socket.owners
-        );
+        let _ = write!(out, "{} {:?} {}", socket.protocol, socket.state, socket.local);
+        for owner in &socket.owners {
+            let name = |name: &Option<String>| name.clone().unwrap_or_default();
+            let _ = write!(out, " {} {}", name(&owner.process), name(&owner.unit));
+        }
+        let _ = writeln!(out);
     }
     ExitCode::SUCCESS
 }
@@ -81,16 +82,18 @@ impl Drop for Listeners {
     }
 }
 
-/// Listens on ports of 127.1.0.NUMBER until standard input ends.
+/// Listens on so many ports of all addresses, each process on ports of its own, until standard
+/// input ends.
 pub fn listen(numbers: &[&str]) -> ExitCode {
-    let number: u8 = numbers[0].parse().unwrap();
+    let number: u16 = numbers[0].parse().unwrap();
     let count: u16 = numbers[1].parse().unwrap();
-    let address = Ipv4Addr::new(127, 1, 0, number);
+    let each = count / 2;
+    let first = 2_000 + number * each;
     let mut tcp = Vec::new();
     let mut udp = Vec::new();
-    for port in 2_000..2_000 + count / 2 {
-        tcp.push(TcpListener::bind((address, port)).unwrap());
-        udp.push(UdpSocket::bind((address, port)).unwrap());
+    for port in first..first + each {
+        tcp.push(TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap());
+        udp.push(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap());
     }
     println!("listening");
     let _ = std::io::stdin().read(&mut [0]);
