@@ -1,10 +1,18 @@
-//! `fwctl explain` in a namespace with rules of the shape that Docker and ufw write.
+//! `fwctl explain` and `fwctl exposure` in a namespace with rules of the shape that Docker and ufw write.
 
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 mod net;
 
-use net::Lab;
+use fwctl::analyze::{Analyzer, Reach, Violation, exposure};
+use fwctl::model::{IpFamily, Protocol, ZoneRef};
+use fwctl::observe::{
+    Container, ContainerState, Engine, EngineKind, EngineState, Options, PublishedPort, observe,
+};
+use fwctl::policy::{self, MemoryFiles};
+use net::{Answer, FAR_V4, FAR_V6, HOST_WAN_V4, HOST_WAN_V6, INTERNET_V4, INTERNET_V6, Lab, Probe};
+use std::net::IpAddr;
+use std::path::Path;
 
 const NEIGHBOURS: &str = "*nat
 :PREROUTING ACCEPT [0:0]
@@ -22,10 +30,18 @@ COMMIT
 -A INPUT -j ufw-user-input
 -A ufw-user-input -p tcp -m tcp --dport 22 -m conntrack --ctstate NEW -m limit --limit 6/min -j ACCEPT
 -A ufw-user-input -s 198.51.100.0/24 -p tcp -m tcp --dport 443 -j ACCEPT
+-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
 -A FORWARD -o docker0 -j DOCKER
 -A DOCKER -d 172.17.0.2/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 80 -j ACCEPT
 COMMIT
 ";
+
+fn load(lab: &Lab) {
+    let mut restore = lab.host.command("iptables-nft-restore");
+    let mut child = restore.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), NEIGHBOURS.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+}
 
 struct Explained {
     text: String,
@@ -47,10 +63,7 @@ fn explain(lab: &Lab, args: &[&str]) -> Explained {
 fn each_connection_is_explained_by_the_rules_that_decide_it() {
     let lab = Lab::new();
     lab.bridge("docker0", "172.17.0.1/16", "2001:db8:17::1/64");
-    let mut restore = lab.host.command("iptables-nft-restore");
-    let mut child = restore.stdin(std::process::Stdio::piped()).spawn().unwrap();
-    std::io::Write::write_all(&mut child.stdin.take().unwrap(), NEIGHBOURS.as_bytes()).unwrap();
-    assert!(child.wait().unwrap().success());
+    load(&lab);
     let _web = lab.host.listen_tcp("0.0.0.0:443");
 
     let published = explain(&lab, &["198.51.100.7", "8080/tcp"]);
@@ -95,4 +108,112 @@ fn each_connection_is_explained_by_the_rules_that_decide_it() {
     // No rule speaks of IPv6.
     let v6 = explain(&lab, &["2001:db8:7::7", "9/udp", "--via", "lan0"]);
     assert_eq!((&v6.json["verdict"], &v6.json["interface"]), (&"open".into(), &"lan0".into()));
+}
+
+const POLICY: &str = "version = 1
+[zone.office]
+addresses = [\"198.51.100.0/24\", \"2001:db8:7::/48\"]
+[[allow]]
+ports = [\"443/tcp\"]
+from = [\"office\"]
+[[deny]]
+ports = [\"8080/tcp\"]
+";
+
+/// What exposure says of each TCP endpoint is what real connections meet.
+#[test]
+fn exposure_is_what_connections_meet() {
+    let lab = Lab::new();
+    lab.bridge("docker0", "172.17.0.1/16", "2001:db8:17::1/64");
+    let container = lab.container(
+        "docker0",
+        "172.17.0.2/16",
+        "2001:db8:17::2/64",
+        ("172.17.0.1", "2001:db8:17::1"),
+    );
+    load(&lab);
+    let _listeners = [
+        lab.host.listen_tcp("0.0.0.0:443"),
+        lab.host.listen_tcp("[::]:9000"),
+        lab.host.listen_tcp("127.0.0.1:5432"),
+        container.listen_tcp("0.0.0.0:80"),
+    ];
+    let options =
+        Options { engines: Vec::new(), container_namespaces: false, ..Options::default() };
+    let mut snapshot = lab.host.enter(|| observe(&options));
+    snapshot.engines.push(engine());
+    let files = MemoryFiles::default().with("/etc/fwctl/policy.toml", POLICY);
+    let policy = policy::load(&files, Path::new("/etc/fwctl/policy.toml")).unwrap().policy;
+    let found = exposure(&Analyzer::new(&snapshot), Some(&policy), true);
+
+    let office: ZoneRef = ZoneRef::Declared("office".parse().unwrap());
+    let sources: [(&ZoneRef, IpFamily, IpAddr, IpAddr); 4] = [
+        (&ZoneRef::Internet, IpFamily::Ipv4, INTERNET_V4, HOST_WAN_V4),
+        (&ZoneRef::Internet, IpFamily::Ipv6, INTERNET_V6, HOST_WAN_V6),
+        (&office, IpFamily::Ipv4, FAR_V4, HOST_WAN_V4),
+        (&office, IpFamily::Ipv6, FAR_V6, HOST_WAN_V6),
+    ];
+    let mut probes = Vec::new();
+    for exposed in found.endpoints.iter().filter(|own| own.protocol == Protocol::TCP) {
+        for (zone, family, source, to) in sources {
+            let told = exposed.reach.iter().find(|own| (&own.zone, own.family) == (zone, family));
+            let Some(told) = told.filter(|_| exposed.address.is_none_or(|own| own == to)) else {
+                continue;
+            };
+            let answer = match told.verdict {
+                Reach::Open => Answer::Open,
+                Reach::Closed => Answer::Silent,
+                other => panic!("{other:?} for {exposed:?}"),
+            };
+            let probe = Probe::tcp(&lab.internet, (to, exposed.port)).source(source);
+            probes.push((probe, answer));
+        }
+    }
+    let open = probes.iter().filter(|(_, answer)| *answer == Answer::Open).count();
+    assert!(probes.len() >= 8 && open >= 4 && open < probes.len(), "{open} of {}", probes.len());
+    net::expect(&probes);
+
+    // Docker's own rules let in what the policy denies; the policy's zone is let in by the
+    // neighbours where it allows it.
+    let forbidden: Vec<(u16, String)> = found
+        .violations()
+        .filter(|(_, reach)| reach.violation == Some(Violation::Forbidden))
+        .map(|(exposed, reach)| (exposed.port, format!("{} {}", reach.zone, reach.family)))
+        .collect();
+    assert!(forbidden.contains(&(8080, "internet ipv4".to_owned())), "{forbidden:?}");
+    assert!(forbidden.contains(&(9000, "internet ipv6".to_owned())), "{forbidden:?}");
+    assert!(!forbidden.iter().any(|(port, _)| *port == 443 || *port == 5432), "{forbidden:?}");
+    let published = found.endpoints.iter().find(|own| own.port == 8080).unwrap();
+    assert_eq!(published.reach[0].path, "NAT to 172.17.0.2:80");
+    assert_eq!(published.reach[0].decided_by.as_ref().unwrap().chain, "DOCKER");
+    // Nothing listens on 22, but a service there would be reachable, only so often.
+    let ports = found.ports.unwrap();
+    let ssh = ports.iter().find(|own| own.port == 22 && own.protocol == Protocol::TCP).unwrap();
+    assert_eq!(ssh.reach[0].verdict, Reach::Limited);
+}
+
+fn engine() -> Engine {
+    let web = Container {
+        name: "web".to_owned(),
+        id: "0123".to_owned(),
+        image: "web".to_owned(),
+        state: ContainerState::Running,
+        host_network: false,
+        addresses: [("bridge".to_owned(), vec!["172.17.0.2".parse().unwrap()])].into(),
+        published: vec![PublishedPort {
+            protocol: Protocol::TCP,
+            host_address: "0.0.0.0".parse().unwrap(),
+            host_port: 8080,
+            container_port: 80,
+        }],
+    };
+    Engine {
+        kind: EngineKind::Docker,
+        socket: "/run/docker.sock".to_owned(),
+        state: EngineState::Answered,
+        version: None,
+        swarm: false,
+        networks: Vec::new(),
+        containers: vec![web],
+    }
 }

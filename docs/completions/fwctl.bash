@@ -25,6 +25,9 @@ _fwctl() {
             fwctl,explain)
                 cmd="fwctl__subcmd__explain"
                 ;;
+            fwctl,exposure)
+                cmd="fwctl__subcmd__exposure"
+                ;;
             fwctl,off)
                 cmd="fwctl__subcmd__off"
                 ;;
@@ -50,7 +53,7 @@ _fwctl() {
 
     case "${cmd}" in
         fwctl)
-            opts="-q -v -h -V --policy --color --quiet --verbose --help --version check explain plan apply status off restore watch snapshot"
+            opts="-q -v -h -V --policy --color --quiet --verbose --help --version check exposure explain plan apply status off restore watch snapshot"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -140,6 +143,36 @@ _fwctl() {
                     ;;
                 --format)
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --policy)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        fwctl__subcmd__exposure)
+            opts="-q -v -h --snapshot --check --ports --format --policy --color --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --snapshot)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "text json markdown" -- "${cur}"))
                     return 0
                     ;;
                 --policy)

@@ -33,6 +33,7 @@ complete -c fwctl -n "__fish_fwctl_needs_command" -s v -l verbose -d 'Print ever
 complete -c fwctl -n "__fish_fwctl_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c fwctl -n "__fish_fwctl_needs_command" -s V -l version -d 'Print version'
 complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "check" -d 'Check a policy file, on any machine'
+complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "exposure" -d 'Show who can reach what on this host, by the rules of every tool'
 complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "explain" -d 'Show one connection through every hook, rule by rule'
 complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "plan" -d 'Show what apply would change, for people and in the rules'
 complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "apply" -d 'Make this host as the policy says, in one transaction'
@@ -50,6 +51,19 @@ never\t'Never'"
 complete -c fwctl -n "__fish_fwctl_using_subcommand check" -s q -l quiet -d 'Print results, warnings and failures only'
 complete -c fwctl -n "__fish_fwctl_using_subcommand check" -s v -l verbose -d 'Print everything: long lists, endpoints that nobody reaches'
 complete -c fwctl -n "__fish_fwctl_using_subcommand check" -s h -l help -d 'Print help'
+complete -c fwctl -n "__fish_fwctl_using_subcommand exposure" -l snapshot -d 'Use the host that this file of `fwctl snapshot` shows, instead of this one' -r -F
+complete -c fwctl -n "__fish_fwctl_using_subcommand exposure" -l format -d 'What to print' -r -f -a "text\t'For people'
+json\t'For programs: "fwctl.plan/1"'
+markdown\t'For a merge request'"
+complete -c fwctl -n "__fish_fwctl_using_subcommand exposure" -l policy -d 'The policy file [default: /etc/fwctl/policy.toml]' -r -F
+complete -c fwctl -n "__fish_fwctl_using_subcommand exposure" -l color -d 'When to use colours [default: auto]; NO_COLOR is honoured' -r -f -a "auto\t'Where the stream is a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c fwctl -n "__fish_fwctl_using_subcommand exposure" -l check -d 'Exit with 5 where more is open than the policy lets, or that cannot be ruled out'
+complete -c fwctl -n "__fish_fwctl_using_subcommand exposure" -l ports -d 'Show every port too that would be reachable if something listened'
+complete -c fwctl -n "__fish_fwctl_using_subcommand exposure" -s q -l quiet -d 'Print results, warnings and failures only'
+complete -c fwctl -n "__fish_fwctl_using_subcommand exposure" -s v -l verbose -d 'Print everything: long lists, endpoints that nobody reaches'
+complete -c fwctl -n "__fish_fwctl_using_subcommand exposure" -s h -l help -d 'Print help'
 complete -c fwctl -n "__fish_fwctl_using_subcommand explain" -l to -d 'The dialled address [default: this host\'s where the connection comes in]' -r
 complete -c fwctl -n "__fish_fwctl_using_subcommand explain" -l via -d 'The interface by which it comes [default: the one by which this host would answer]' -r
 complete -c fwctl -n "__fish_fwctl_using_subcommand explain" -l snapshot -d 'Use the host that this file of `fwctl snapshot` shows, instead of this one' -r -F

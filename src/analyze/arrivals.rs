@@ -125,7 +125,23 @@ impl Analyzer<'_> {
     }
 }
 
-/// Unicast, not link-local, and nothing special.
+impl Analyzer<'_> {
+    /// The host's addresses that others can dial: all but loopback and link-local ones, those of
+    /// the interface with a default route first.
+    pub fn own_addresses(&self, family: IpFamily) -> Vec<IpAddr> {
+        let routes = &self.snapshot().routes;
+        let uplink = |name: &IfaceName| {
+            let mut defaults = routes.iter().filter(|route| route.is_default());
+            defaults.any(|route| route.interface.as_ref() == Some(name))
+        };
+        let mut links: Vec<_> = self.snapshot().links.iter().collect();
+        links.sort_by_key(|link| !uplink(&link.name));
+        let own = links.iter().flat_map(|link| &link.addresses).map(|own| own.address);
+        own.filter(|own| IpFamily::of(*own) == family && is_ordinary(*own)).collect()
+    }
+}
+
+/// An address that hosts of the world, or of a site, have: unicast, and not link-local.
 fn is_ordinary(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(own) => {
@@ -133,10 +149,8 @@ fn is_ordinary(address: IpAddr) -> bool {
             first != 0 && first != 127 && first < 224
         }
         IpAddr::V6(own) => {
-            !own.is_multicast()
-                && !own.is_unspecified()
-                && !own.is_loopback()
-                && !own.is_unicast_link_local()
+            let first = own.segments()[0];
+            first & 0xe000 == 0x2000 || first & 0xfe00 == 0xfc00
         }
     }
 }

@@ -97,10 +97,11 @@ impl<'s> HostView<'s> {
             routes
         };
         let routes = IpFamily::BOTH.map(of);
-        // Loopback, "this network", multicast and what is above it, link-local.
+        // Loopback, "this network", multicast and what is above it, what hosts of the world have,
+        // link-local.
         let special: [&[&str]; 2] = [
             &["0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4", "255.255.255.255/32"],
-            &["::/128", "::1/128", "fe80::/10", "ff00::/8"],
+            &["::/128", "::1/128", "2000::/3", "fc00::/7", "fe80::/10", "ff00::/8"],
         ];
         let cuts = IpFamily::BOTH.map(|family| {
             let prefixes = routes[index(family)].iter().map(|route| route.to);

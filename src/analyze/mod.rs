@@ -11,14 +11,18 @@
 mod arrivals;
 mod cuts;
 mod explain;
+mod exposed;
+mod exposure;
 pub mod guard;
 mod hooks;
 mod host;
 mod load;
 mod packet;
 mod passing;
+mod ports;
 mod program;
 mod reach;
+mod served;
 mod sets;
 pub mod sources;
 mod state;
@@ -31,6 +35,8 @@ mod xt;
 
 pub use arrivals::Arrival;
 pub use explain::{Arrived, Decider, EXPLAIN_FORMAT, Ending, Explanation, Matched, Step};
+pub use exposed::{EXPOSURE_FORMAT, Exposed, Exposure, Violation, Witness, ZoneReach};
+pub use exposure::exposure;
 pub use host::{Nowhere, Way};
 pub use packet::{CLIENT_PORT, ConnectionState, From, Packet};
 pub use reach::{Reach, Summary};

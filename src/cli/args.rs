@@ -58,6 +58,8 @@ pub struct Cli {
 pub enum Command {
     /// Check a policy file, on any machine
     Check(super::check::Check),
+    /// Show who can reach what on this host, by the rules of every tool
+    Exposure(super::exposure::Exposure),
     /// Show one connection through every hook, rule by rule
     Explain(super::explain::Explain),
     /// Show what apply would change, for people and in the rules

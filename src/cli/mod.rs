@@ -11,6 +11,7 @@ pub mod args;
 pub mod check;
 pub mod exit;
 pub mod explain;
+pub mod exposure;
 pub mod failure;
 pub mod inputs;
 pub mod off;
@@ -57,6 +58,7 @@ fn usage(error: &clap::Error) -> ExitCode {
 fn run(cli: &Cli, paths: &Paths, output: &Output) -> Result<Exit, failure::Failure> {
     match &cli.command {
         Command::Check(check) => check::run(check, &cli.global, paths, output),
+        Command::Exposure(asked) => exposure::run(asked, &cli.global, paths, output),
         Command::Explain(explain) => explain::run(explain, &cli.global, paths, output),
         Command::Plan(plan) => plan::run(plan, &cli.global, paths, output),
         Command::Apply(apply) => apply::run(apply, &cli.global, paths, output),

@@ -10,5 +10,6 @@ pub mod exposure;
 pub mod layout;
 pub mod phrase;
 pub mod plan;
+pub mod reachability;
 pub mod status;
 pub mod style;

@@ -1,0 +1,127 @@
+//! Destination ports that no rule tells apart, so that one answer holds for all of them.
+//!
+//! In: every rule of the ruleset, and the policy. Out: the ports at which something may begin to be
+//! otherwise. Too many cuts cost time; a missing one would make an answer wrong, so every constant
+//! that is compared with a port of either side counts.
+
+use super::Analyzer;
+use crate::model::nft::{
+    CtKey, ElementKey, KeyType, Operand, PayloadBase, Selector, Set, Statement, XtMatch,
+};
+use crate::model::{PortRange, PortSpec, Protocol};
+use crate::policy::Policy;
+use std::collections::BTreeSet;
+
+/// The ports at which something may begin to be otherwise.
+#[derive(Debug, Clone, Default)]
+pub struct Classes(BTreeSet<u16>);
+
+impl Classes {
+    fn range(&mut self, first: u16, last: u16) {
+        self.0.insert(first);
+        self.0.extend(last.checked_add(1));
+    }
+
+    /// A range, cut before each of them.
+    pub fn split(&self, protocol: Protocol, ports: PortRange) -> Vec<PortRange> {
+        if !protocol.has_ports() || ports.first() == ports.last() {
+            return vec![ports];
+        }
+        let mut firsts = vec![ports.first()];
+        firsts.extend(self.0.range(ports.first()..=ports.last()).filter(|at| **at > ports.first()));
+        let lasts = firsts.iter().skip(1).map(|first| first - 1).chain([ports.last()]);
+        let pairs = firsts.iter().zip(lasts);
+        pairs.filter_map(|(first, last)| PortRange::new(*first, last).ok()).collect()
+    }
+}
+
+/// Gathers the cuts of a ruleset and a policy.
+pub fn classes(analyzer: &Analyzer<'_>, policy: Option<&Policy>) -> Classes {
+    let mut classes = Classes::default();
+    for table in &analyzer.snapshot().ruleset.tables {
+        for rule in table.chains.iter().flat_map(|chain| &chain.rules) {
+            for statement in &rule.statements {
+                cut(statement, &mut classes);
+            }
+        }
+        table.sets.iter().for_each(|set| elements(set, &mut classes));
+    }
+    let rules = policy.iter().flat_map(|policy| policy.allow.iter().chain(&policy.deny));
+    for spec in rules.flat_map(|rule| &rule.ports) {
+        if let PortSpec::Ports(_, range) = spec {
+            classes.range(range.first(), range.last());
+        }
+    }
+    classes
+}
+
+/// Whether a port is in what the operand loads.
+fn is_port(operand: &Operand) -> bool {
+    match &operand.selector {
+        Selector::Payload { base: PayloadBase::Transport, offset, .. } => *offset < 4,
+        Selector::Ct { key, .. } => matches!(key, CtKey::ProtoSrc | CtKey::ProtoDst),
+        _ => false,
+    }
+}
+
+/// Every two bytes that may be a port.
+fn numbers(bytes: &[u8]) -> impl Iterator<Item = u16> {
+    bytes.windows(2).map(|two| u16::from_be_bytes([two[0], two[1]]))
+}
+
+fn cut(statement: &Statement, classes: &mut Classes) {
+    match statement {
+        Statement::Compare { left, right, .. } if left.iter().any(is_port) => {
+            for number in numbers(right.as_slice()) {
+                classes.range(number, number);
+            }
+        }
+        Statement::Range { left, from, to, .. } if is_port(left) => {
+            let (first, last) = (numbers(from.as_slice()).last(), numbers(to.as_slice()).last());
+            if let (Some(first), Some(last)) = (first, last) {
+                classes.range(first, last);
+            }
+        }
+        Statement::Xt { decoded: Some(decoded), .. } => match decoded {
+            XtMatch::Ports { source, destination, .. } => {
+                classes.range(source.0, source.1);
+                classes.range(destination.0, destination.1);
+            }
+            XtMatch::Multiport { ranges, .. } => {
+                for (first, last) in ranges {
+                    classes.range(*first, *last);
+                }
+            }
+            XtMatch::Conntrack { others, .. } => {
+                for word in others.iter().flat_map(|option| option.split([' ', ':'])) {
+                    if let Ok(port) = word.parse() {
+                        classes.range(port, port);
+                    }
+                }
+            }
+            _ => {}
+        },
+        _ => {}
+    }
+}
+
+fn elements(set: &Set, classes: &mut Classes) {
+    let fields = super::sets::fields(set);
+    for (kind, (at, len)) in set.key.iter().zip(fields) {
+        // A port, or two bytes that `typeof` calls an integer.
+        if len != 2 || !matches!(kind, KeyType::InetService | KeyType::Other(_)) {
+            continue;
+        }
+        for element in set.elements.listed() {
+            let (from, to) = match &element.key {
+                ElementKey::Value(value) => (value.as_slice(), value.as_slice()),
+                ElementKey::Interval(from, to) => (from.as_slice(), to.as_slice()),
+                ElementKey::CatchAll => continue,
+            };
+            let port = |bytes: &[u8]| bytes.get(at..at + 2).and_then(|own| numbers(own).next());
+            if let (Some(first), Some(last)) = (port(from), port(to)) {
+                classes.range(first, last);
+            }
+        }
+    }
+}
