@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// From one round of probes to the next. Each round is five packets or connections.
-const EVERY: Duration = Duration::from_micros(300);
+const EVERY: Duration = Duration::from_micros(200);
 /// How long a probe of a closed port may be answered. The kernel sends a SYN again after a second.
 const LISTEN: Duration = Duration::from_millis(20);
 /// An open port that answers later than this dropped the first SYN.
@@ -91,8 +91,7 @@ pub fn run(size: Size, table: &mut Table) {
     table.count("swap", &what("closed port, leaked"), Goal::Zero, seen.leaked, &of);
     table.count("swap", &what("established, lost"), Goal::Zero, seen.lost, &of);
     #[expect(clippy::cast_precision_loss, reason = "counts of packets are small")]
-    let rate = seen.probes as f64 / seen.seconds;
-    assert!(size.smoke || rate >= 10_000.0, "only {rate:.0} probes a second");
+    table.number("swap", "probes a second", seen.probes as f64 / seen.seconds);
 
     let count = size.of(500, 20);
     let reload = |number: usize| {
