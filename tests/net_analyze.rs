@@ -9,6 +9,9 @@ mod packets;
 #[path = "analyze/random.rs"]
 mod random;
 
+#[path = "analyze/wrong.rs"]
+mod wrong;
+
 mod net;
 
 use fwctl::analyze::guard::Guard;
@@ -419,7 +422,7 @@ fn vary(ground: &mut Ground, index: u64) {
 #[test]
 fn random_rulesets_do_what_the_analysis_says() {
     let mut ground = Ground::new();
-    let count = setting("FWCTL_ANALYZE_RULESETS", 300);
+    let count = setting("FWCTL_ANALYZE_RULESETS", 400);
     let mut random = Random(setting("FWCTL_ANALYZE_SEED", 1));
     let mut tally = Tally::default();
     for index in 0..count {
@@ -442,7 +445,7 @@ fn random_rulesets_do_what_the_analysis_says() {
 #[test]
 fn what_iptables_writes_does_what_the_analysis_says() {
     let mut ground = Ground::new();
-    let count = setting("FWCTL_ANALYZE_RULESETS", 300) * 2 / 3;
+    let count = setting("FWCTL_ANALYZE_RULESETS", 400) * 2 / 3;
     let mut random = Random(setting("FWCTL_ANALYZE_SEED", 1) + 1000);
     let mut tally = Tally::default();
     for index in 0..count {
@@ -460,4 +463,41 @@ fn what_iptables_writes_does_what_the_analysis_says() {
         }
     }
     report(&tally, count);
+}
+
+/// The comparison can fail: an engine that gets one construct wrong is caught.
+#[test]
+fn an_engine_that_misreads_a_construct_is_caught() {
+    let mut ground = Ground::new();
+    let mut random = Random(setting("FWCTL_ANALYZE_SEED", 1) + 5000);
+    let mut missed: Vec<&str> =
+        wrong::misread(&Ruleset::default()).iter().map(|own| own.0).collect();
+    for index in 0..120 {
+        if missed.is_empty() {
+            break;
+        }
+        vary(&mut ground, index);
+        let text = random::ruleset(&mut random);
+        if ground.load(&text).is_err() {
+            continue;
+        }
+        let packets: Vec<(usize, Sent)> =
+            (0..PACKETS).map(|_| ground.packet(&mut random)).collect();
+        let seen = ground.send(&packets);
+        for (name, ruleset) in wrong::misread(&ground.snapshot.ruleset) {
+            if !missed.contains(&name) {
+                continue;
+            }
+            let snapshot = Snapshot { ruleset, ..ground.snapshot.clone() };
+            let analyzer = Analyzer::new(&snapshot);
+            let caught = packets.iter().any(|(sender, sent)| {
+                let answer = analyzer.ask(&question(ground.senders[*sender].0, sent));
+                !agrees(&answer, seen.get(&sent.id)).0
+            });
+            if caught {
+                missed.retain(|own| *own != name);
+            }
+        }
+    }
+    assert!(missed.is_empty(), "not caught: {missed:?}");
 }

@@ -219,7 +219,7 @@ impl Writer<'_> {
                     format!("& 0x{m:x} == 0x{m:x}")
                 }
             }),
-            17 => format!(
+            17 | 32 => format!(
                 "ct mark {}{}",
                 if self.random.chance(40) { "!= " } else { "" },
                 self.mark()
@@ -295,16 +295,17 @@ impl Writer<'_> {
             1 => format!("meta mark set 0x{:x}", self.mark()),
             2 => format!("meta mark set meta mark | 0x{:x}", self.mark()),
             3 => format!("meta mark set meta mark & 0x{:x}", 0xff),
-            4 => format!("ct mark set 0x{:x}", self.mark()),
+            4 | 9 => format!("ct mark set 0x{:x}", self.mark()),
             5 => "ct mark set meta mark".to_owned(),
             6 => "meta mark set ct mark".to_owned(),
             7 => format!(
                 "meta mark set {} dport map {{ 22 : 1, 53 : 2, 80-443 : 0x10 }}",
                 self.protocol
             ),
-            8 if self.hook == "prerouting"
-                && self.kind == Kind::Filter
-                && self.random.chance(50) =>
+            8 | 10
+                if self.hook == "prerouting"
+                    && self.kind == Kind::Filter
+                    && self.random.chance(90) =>
             {
                 "notrack".to_owned()
             }
@@ -500,8 +501,9 @@ pub fn ruleset(random: &mut Random) -> String {
                 ("prerouting", _) => *random.pick(&[-300, -300, -150, -150, -99, 0]),
                 (_, _) => *random.pick(&[-150, -10, 0, 0, 10, 50]),
             };
-            // Two tables at one priority are a test of their own.
-            let priority = priority + i32::try_from(index).unwrap();
+            // Of equal priorities the last registered comes first.
+            let apart = if random.chance(80) { index } else { 0 };
+            let priority = priority + i32::try_from(apart).unwrap();
             let policy = if !nat && random.chance(25) { "drop" } else { "accept" };
             let kind = if nat { "nat" } else { "filter" };
             text += &format!(
