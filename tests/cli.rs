@@ -250,12 +250,12 @@ fn a_broken_policy_stops_a_plan_with_its_line() {
 }
 
 #[test]
-fn apply_says_that_confirmation_is_not_there_yet() {
+fn apply_asks_nobody_where_there_is_no_terminal() {
     let root = root_with(GOOD);
     let output = run(root.path(), &["apply"]);
     assert_eq!((code(&output), stdout(&output).as_str()), (2, ""));
     let text = stderr(&output);
-    assert!(text.contains("--no-confirm") && text.contains("nothing was changed"), "{text}");
+    assert!(text.contains("--yes") && text.contains("nothing was changed"), "{text}");
 }
 
 #[test]

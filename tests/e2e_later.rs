@@ -42,7 +42,7 @@ fn a_foreign_redirect_is_judged_by_the_port_that_was_dialled() {
         std::thread::sleep(Duration::from_millis(100));
         assert_eq!(proxy.heard() - heard, 4, "{order}: the answers came from elsewhere");
         host.lab.host.nft("delete table inet redirects");
-        host.sh("fwctl off --yes");
+        host.sh("fwctl off --no-confirm --yes");
     }
 }
 

@@ -102,7 +102,7 @@ fn the_doors_are_as_the_policy_says_and_as_before_once_it_is_off() {
     }
     by_other_ways(&host);
 
-    host.sh("fwctl off --yes");
+    host.sh("fwctl off --no-confirm --yes");
     assert_eq!(without_counters(&host.lab.host.ruleset()), without_counters(&before));
     everything_is_reachable(&host);
 }

@@ -110,11 +110,11 @@ fn apply_makes_it_so_and_a_second_one_sends_nothing() {
     let status = host.run("status", 0);
     assert!(status.contains("generation 1 is in force"), "{status}");
     assert!(status.contains("drift    none"), "{status}");
-    let text = host.run("off --yes", 0);
+    let text = host.run("off --no-confirm --yes", 0);
     assert!(text.contains("fwctl is off"), "{text}");
     assert_eq!(lab.host.ruleset(), before, "all is as before");
     net::expect(&[(Probe::tcp(&lab.internet, (HOST_WAN_V4, 5432)), Answer::Open)]);
-    assert!(host.run("off --yes", 0).contains("Nothing to change"));
+    assert!(host.run("off --no-confirm --yes", 0).contains("Nothing to change"));
     assert!(host.run("status", 0).contains("not in force"));
 }
 
@@ -291,8 +291,8 @@ fn what_cannot_be_done_changes_nothing_and_says_so() {
     let text = host.run("apply --no-confirm --yes", 1);
     assert!(text.contains("nothing was changed") && text.contains("ssh"), "{text}");
     host.policy(WEB);
-    let text = host.run("apply --yes", 2);
-    assert!(text.contains("--no-confirm"), "{text}");
+    let text = host.run("apply --yes --confirm-within 5s", 2);
+    assert!(text.contains("from 10s to 1h"), "{text}");
     let text = host.run("apply --no-confirm", 2);
     assert!(text.contains("--yes"), "{text}");
     host.policy("[[allow]]\nports = [\"80/tcp\"]\nto = [\"container:nowhere\"]\n");

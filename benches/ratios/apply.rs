@@ -4,7 +4,7 @@ use crate::measure::{Line, Pairs, median, peak, run as call, time};
 use crate::net::Namespace;
 use crate::table::{Goal, Table};
 use crate::{Size, policies};
-use fwctl::apply::{Applied, Kernel, Live, NftError, State};
+use fwctl::apply::{Applied, Kernel, Live, NftError, State, Terms};
 use fwctl::guard::{GuardedPlan, guard};
 use fwctl::model::nft;
 use fwctl::observe::{Options, Snapshot, observe};
@@ -109,7 +109,8 @@ fn apply(policy: &Policy, root: &Path) -> (Duration, Duration) {
         in_force: Cell::new(start),
         read_back: Cell::new(start),
     };
-    let applied = fwctl::apply::apply(&lock, guarded, policy, &state, &kernel).unwrap();
+    let applied =
+        fwctl::apply::apply(&lock, guarded, policy, &Terms::default(), &state, &kernel).unwrap();
     assert!(matches!(applied, Applied::InForce { ruleset: Some(_), .. }));
     (kernel.in_force.get().duration_since(start), kernel.read_back.get().duration_since(start))
 }

@@ -22,11 +22,17 @@ _fwctl() {
             fwctl,check)
                 cmd="fwctl__subcmd__check"
                 ;;
+            fwctl,confirm)
+                cmd="fwctl__subcmd__confirm"
+                ;;
             fwctl,explain)
                 cmd="fwctl__subcmd__explain"
                 ;;
             fwctl,exposure)
                 cmd="fwctl__subcmd__exposure"
+                ;;
+            fwctl,history)
+                cmd="fwctl__subcmd__history"
                 ;;
             fwctl,off)
                 cmd="fwctl__subcmd__off"
@@ -36,6 +42,9 @@ _fwctl() {
                 ;;
             fwctl,restore)
                 cmd="fwctl__subcmd__restore"
+                ;;
+            fwctl,rollback)
+                cmd="fwctl__subcmd__rollback"
                 ;;
             fwctl,snapshot)
                 cmd="fwctl__subcmd__snapshot"
@@ -53,7 +62,7 @@ _fwctl() {
 
     case "${cmd}" in
         fwctl)
-            opts="-q -v -h -V --policy --color --quiet --verbose --help --version check exposure explain plan apply status off restore watch snapshot"
+            opts="-q -v -h -V --policy --color --quiet --verbose --help --version check exposure explain plan apply confirm rollback history status off restore watch snapshot"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -75,12 +84,20 @@ _fwctl() {
             return 0
             ;;
         fwctl__subcmd__apply)
-            opts="-q -v -h --no-confirm --yes --override-guard --policy --color --quiet --verbose --help"
+            opts="-q -v -h --no-confirm --confirm-within --yes --message --override-guard --policy --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --confirm-within)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --message)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --policy)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -107,6 +124,28 @@ _fwctl() {
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
                     return 0
                     ;;
+                --policy)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        fwctl__subcmd__confirm)
+            opts="-q -v -h --policy --color --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --policy)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -190,13 +229,43 @@ _fwctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        fwctl__subcmd__off)
-            opts="-q -v -h --no-confirm --yes --policy --color --quiet --verbose --help"
+        fwctl__subcmd__history)
+            opts="-q -v -h --policy --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --policy)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        fwctl__subcmd__off)
+            opts="-q -v -h --no-confirm --confirm-within --yes --message --policy --color --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --confirm-within)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --message)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --policy)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -249,6 +318,36 @@ _fwctl() {
                 return 0
             fi
             case "${prev}" in
+                --policy)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        fwctl__subcmd__rollback)
+            opts="-q -v -h --no-confirm --confirm-within --yes --message --override-guard --policy --color --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --confirm-within)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --message)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --policy)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -36,7 +36,10 @@ complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "check" -d 'Check a poli
 complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "exposure" -d 'Show who can reach what on this host, by the rules of every tool'
 complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "explain" -d 'Show one connection through every hook, rule by rule'
 complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "plan" -d 'Show what apply would change, for people and in the rules'
-complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "apply" -d 'Make this host as the policy says, in one transaction'
+complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "apply" -d 'Make this host as the policy says; the kernel takes it back unless it is confirmed'
+complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "confirm" -d 'Keep the change that waits to be confirmed'
+complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "rollback" -d 'Take back the change that waits, or go back to an earlier generation'
+complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "history" -d 'List the generations, or show what one of them changed'
 complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "status" -d 'Show what is in force, and what was changed by hand'
 complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "off" -d 'Take fwctl\'s table out; the rules of others stay'
 complete -c fwctl -n "__fish_fwctl_needs_command" -f -a "restore" -d 'Load the confirmed generation, as boot does'
@@ -88,16 +91,44 @@ complete -c fwctl -n "__fish_fwctl_using_subcommand plan" -l detailed-exitcode -
 complete -c fwctl -n "__fish_fwctl_using_subcommand plan" -s q -l quiet -d 'Print results, warnings and failures only'
 complete -c fwctl -n "__fish_fwctl_using_subcommand plan" -s v -l verbose -d 'Print everything: long lists, endpoints that nobody reaches'
 complete -c fwctl -n "__fish_fwctl_using_subcommand plan" -s h -l help -d 'Print help'
+complete -c fwctl -n "__fish_fwctl_using_subcommand apply" -l confirm-within -d 'How long the change waits to be confirmed before the kernel takes it back: 10s to 1h [default: the policy\'s, else 60s]' -r
+complete -c fwctl -n "__fish_fwctl_using_subcommand apply" -l message -d 'Why; `fwctl history` shows it' -r
 complete -c fwctl -n "__fish_fwctl_using_subcommand apply" -l policy -d 'The policy file [default: /etc/fwctl/policy.toml]' -r -F
 complete -c fwctl -n "__fish_fwctl_using_subcommand apply" -l color -d 'When to use colours [default: auto]; NO_COLOR is honoured' -r -f -a "auto\t'Where the stream is a terminal'
 always\t'Always'
 never\t'Never'"
 complete -c fwctl -n "__fish_fwctl_using_subcommand apply" -l no-confirm -d 'Keep the change at once, without waiting to be confirmed; the guard still stands'
-complete -c fwctl -n "__fish_fwctl_using_subcommand apply" -l yes -d 'Ask nothing'
+complete -c fwctl -n "__fish_fwctl_using_subcommand apply" -l yes -d 'Ask nothing beforehand'
 complete -c fwctl -n "__fish_fwctl_using_subcommand apply" -l override-guard -d 'Apply although the guard refuses; it says what that risks'
 complete -c fwctl -n "__fish_fwctl_using_subcommand apply" -s q -l quiet -d 'Print results, warnings and failures only'
 complete -c fwctl -n "__fish_fwctl_using_subcommand apply" -s v -l verbose -d 'Print everything: long lists, endpoints that nobody reaches'
 complete -c fwctl -n "__fish_fwctl_using_subcommand apply" -s h -l help -d 'Print help'
+complete -c fwctl -n "__fish_fwctl_using_subcommand confirm" -l policy -d 'The policy file [default: /etc/fwctl/policy.toml]' -r -F
+complete -c fwctl -n "__fish_fwctl_using_subcommand confirm" -l color -d 'When to use colours [default: auto]; NO_COLOR is honoured' -r -f -a "auto\t'Where the stream is a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c fwctl -n "__fish_fwctl_using_subcommand confirm" -s q -l quiet -d 'Print results, warnings and failures only'
+complete -c fwctl -n "__fish_fwctl_using_subcommand confirm" -s v -l verbose -d 'Print everything: long lists, endpoints that nobody reaches'
+complete -c fwctl -n "__fish_fwctl_using_subcommand confirm" -s h -l help -d 'Print help'
+complete -c fwctl -n "__fish_fwctl_using_subcommand rollback" -l confirm-within -d 'How long the change waits to be confirmed before the kernel takes it back: 10s to 1h [default: the policy\'s, else 60s]' -r
+complete -c fwctl -n "__fish_fwctl_using_subcommand rollback" -l message -d 'Why; `fwctl history` shows it' -r
+complete -c fwctl -n "__fish_fwctl_using_subcommand rollback" -l policy -d 'The policy file [default: /etc/fwctl/policy.toml]' -r -F
+complete -c fwctl -n "__fish_fwctl_using_subcommand rollback" -l color -d 'When to use colours [default: auto]; NO_COLOR is honoured' -r -f -a "auto\t'Where the stream is a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c fwctl -n "__fish_fwctl_using_subcommand rollback" -l no-confirm -d 'Keep the change at once, without waiting to be confirmed; the guard still stands'
+complete -c fwctl -n "__fish_fwctl_using_subcommand rollback" -l yes -d 'Ask nothing beforehand'
+complete -c fwctl -n "__fish_fwctl_using_subcommand rollback" -l override-guard -d 'Go back although the guard refuses; it says what that risks'
+complete -c fwctl -n "__fish_fwctl_using_subcommand rollback" -s q -l quiet -d 'Print results, warnings and failures only'
+complete -c fwctl -n "__fish_fwctl_using_subcommand rollback" -s v -l verbose -d 'Print everything: long lists, endpoints that nobody reaches'
+complete -c fwctl -n "__fish_fwctl_using_subcommand rollback" -s h -l help -d 'Print help'
+complete -c fwctl -n "__fish_fwctl_using_subcommand history" -l policy -d 'The policy file [default: /etc/fwctl/policy.toml]' -r -F
+complete -c fwctl -n "__fish_fwctl_using_subcommand history" -l color -d 'When to use colours [default: auto]; NO_COLOR is honoured' -r -f -a "auto\t'Where the stream is a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c fwctl -n "__fish_fwctl_using_subcommand history" -s q -l quiet -d 'Print results, warnings and failures only'
+complete -c fwctl -n "__fish_fwctl_using_subcommand history" -s v -l verbose -d 'Print everything: long lists, endpoints that nobody reaches'
+complete -c fwctl -n "__fish_fwctl_using_subcommand history" -s h -l help -d 'Print help'
 complete -c fwctl -n "__fish_fwctl_using_subcommand status" -l snapshot -d 'Use the host that this file of `fwctl snapshot` shows, instead of this one' -r -F
 complete -c fwctl -n "__fish_fwctl_using_subcommand status" -l format -d 'What to print' -r -f -a "text\t'For people'
 json\t'For programs: "fwctl.status/1"'"
@@ -108,12 +139,14 @@ never\t'Never'"
 complete -c fwctl -n "__fish_fwctl_using_subcommand status" -s q -l quiet -d 'Print results, warnings and failures only'
 complete -c fwctl -n "__fish_fwctl_using_subcommand status" -s v -l verbose -d 'Print everything: long lists, endpoints that nobody reaches'
 complete -c fwctl -n "__fish_fwctl_using_subcommand status" -s h -l help -d 'Print help'
+complete -c fwctl -n "__fish_fwctl_using_subcommand off" -l confirm-within -d 'How long the change waits to be confirmed before the kernel takes it back: 10s to 1h [default: the policy\'s, else 60s]' -r
+complete -c fwctl -n "__fish_fwctl_using_subcommand off" -l message -d 'Why; `fwctl history` shows it' -r
 complete -c fwctl -n "__fish_fwctl_using_subcommand off" -l policy -d 'The policy file [default: /etc/fwctl/policy.toml]' -r -F
 complete -c fwctl -n "__fish_fwctl_using_subcommand off" -l color -d 'When to use colours [default: auto]; NO_COLOR is honoured' -r -f -a "auto\t'Where the stream is a terminal'
 always\t'Always'
 never\t'Never'"
-complete -c fwctl -n "__fish_fwctl_using_subcommand off" -l no-confirm -d 'Do it at once, without waiting to be confirmed; in this version it never waits'
-complete -c fwctl -n "__fish_fwctl_using_subcommand off" -l yes -d 'Ask nothing'
+complete -c fwctl -n "__fish_fwctl_using_subcommand off" -l no-confirm -d 'Keep the change at once, without waiting to be confirmed; the guard still stands'
+complete -c fwctl -n "__fish_fwctl_using_subcommand off" -l yes -d 'Ask nothing beforehand'
 complete -c fwctl -n "__fish_fwctl_using_subcommand off" -s q -l quiet -d 'Print results, warnings and failures only'
 complete -c fwctl -n "__fish_fwctl_using_subcommand off" -s v -l verbose -d 'Print everything: long lists, endpoints that nobody reaches'
 complete -c fwctl -n "__fish_fwctl_using_subcommand off" -s h -l help -d 'Print help'

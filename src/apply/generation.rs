@@ -234,7 +234,17 @@ mod tests {
         table.chains.push(Chain::new("carried_tcp"));
         table.chains.push(marker::chain(&own));
         let applied_at = jiff::Timestamp::UNIX_EPOCH;
-        (Installed { generation, digest: own.digest, applied_at, policy }, table)
+        (
+            Installed {
+                generation,
+                digest: own.digest,
+                applied_at,
+                policy,
+                by: None,
+                message: None,
+            },
+            table,
+        )
     }
 
     #[test]

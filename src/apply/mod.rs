@@ -4,28 +4,34 @@
 //! table that was planned, or what it ran before, and the error says which. One transaction makes
 //! the change; what is read back afterwards decides whether it was made.
 
+mod attempt;
 mod generation;
 mod kernel;
 mod nft;
+pub mod pending;
 pub mod restore;
 mod seen;
 mod ssh_only;
 mod state;
 #[cfg(test)]
 mod tests;
+mod trial;
 
+pub use attempt::Record;
 pub use generation::{Damage, Sound};
 pub use kernel::{Kernel, Live};
 pub use nft::{Nft, NftError};
+pub use pending::{Found, Terms};
 pub use seen::Seen;
 pub use ssh_only::SSH_ONLY;
 pub use state::{Lock, State, StateError};
+pub use trial::{TrialError, trial};
 
 use crate::compile::{self, TABLE};
 use crate::guard::GuardedPlan;
 use crate::model::nft::{Family, Ruleset, Table, text};
-use crate::observe::{Installed, Snapshot, nft::stored};
-use crate::plan::{Edit, Outcome, Plan, diff, marker, transaction};
+use crate::observe::{End, Installed, Snapshot, nft::stored};
+use crate::plan::{Edit, Outcome, Plan, diff, marker, pending as beside, transaction};
 use crate::policy::Policy;
 use std::borrow::Cow;
 
@@ -42,6 +48,13 @@ pub enum Applied {
         /// The kernel's generation id of the ruleset that was read back; `None` where somebody
         /// else changed something meanwhile.
         ruleset: Option<u32>,
+    },
+    /// This generation rules until the kernel forgets it, unless it is confirmed.
+    Pending {
+        /// Its number.
+        generation: u32,
+        /// How long.
+        within: std::time::Duration,
     },
 }
 
@@ -93,6 +106,34 @@ pub enum ApplyError {
         /// Why.
         source: StateError,
     },
+    /// Somebody made objects of ours anew, as something else.
+    #[error("{} cannot stand beside the new rules: somebody changed it by hand", objects.join(", "))]
+    InTheWay {
+        /// Which.
+        objects: Vec<String>,
+    },
+    /// There is nothing to confirm.
+    #[error("{}", ended.map_or("no change waits to be confirmed".to_owned(), |(own, end)| end.says(own)))]
+    NothingPending {
+        /// What became of the change that was meant, where that is known.
+        ended: Option<(u32, End)>,
+    },
+    /// Another change waits than the one that was meant.
+    #[error("generation {wanted} does not wait to be confirmed: generation {pending} does")]
+    AnotherPending {
+        /// What was meant.
+        wanted: u32,
+        /// What waits.
+        pending: u32,
+    },
+    /// What the disk should keep of the change is not there, or is not what it was.
+    #[error(
+        "what the disk keeps of generation {generation} is damaged: a reboot would lose the change"
+    )]
+    Damaged {
+        /// The generation.
+        generation: u32,
+    },
 }
 
 /// Makes the planned change.
@@ -100,6 +141,7 @@ pub fn apply(
     _lock: &Lock,
     guarded: GuardedPlan,
     policy: &Policy,
+    terms: &Terms,
     state: &State,
     kernel: &dyn Kernel,
 ) -> Result<Applied, ApplyError> {
@@ -109,6 +151,8 @@ pub fn apply(
         digest: plan.desired.digest.clone(),
         applied_at: kernel.now(),
         policy: policy.clone(),
+        by: terms.by.clone(),
+        message: terms.message.clone(),
     };
     if plan.outcome == Outcome::Unchanged {
         return Ok(Applied::Unchanged);
@@ -134,15 +178,18 @@ pub fn apply(
         remember_sets(&Ruleset { generation, tables: vec![after] }, state);
     }
     let generation = installed.generation;
-    state.confirm(&installed).map_err(|source| ApplyError::Unrecorded { generation, source })?;
+    let failed = |source| ApplyError::Unrecorded { generation, source };
+    state.confirm(&installed).map_err(failed)?;
+    state.forget_attempt().map_err(failed)?;
     Ok(Applied::InForce { generation, ruleset })
 }
 
 /// Corrects the record where the kernel runs a generation that the disk does not name: fwctl died
 /// between the kernel's commit and the record, and the kernel is believed.
 pub fn believe_the_kernel(snapshot: &mut Snapshot, state: &State) -> Result<(), StateError> {
-    let table = snapshot.ruleset.table(Family::Inet, TABLE);
-    let Some(live) = table.and_then(marker::read) else { return Ok(()) };
+    let without = beside::host_without(snapshot);
+    let live = without.ruleset.table(Family::Inet, TABLE).and_then(marker::read);
+    let Some(live) = live else { return Ok(()) };
     if snapshot.installed.as_ref().is_some_and(|installed| installed.digest == live.digest) {
         return Ok(());
     }
@@ -162,7 +209,9 @@ pub fn off(_lock: &Lock, state: &State, kernel: &dyn Kernel) -> Result<bool, App
         // still name a generation, which the next command finds out of force.
         kernel.run(&format!("delete table inet {TABLE}\n")).map_err(ApplyError::Refused)?;
     }
-    state.unconfirm().map_err(|source| ApplyError::Unrecorded { generation: 0, source })?;
+    let failed = |source| ApplyError::Unrecorded { generation: 0, source };
+    state.unconfirm().map_err(failed)?;
+    state.forget_attempt().map_err(failed)?;
     Ok(was_there)
 }
 

@@ -80,7 +80,7 @@ impl Bench {
 
     fn apply(&self) -> Result<Applied, ApplyError> {
         let lock = self.state.lock().expect("is free");
-        apply(&lock, self.guarded(), &self.policy, &self.state, &self.kernel)
+        apply(&lock, self.guarded(), &self.policy, &Terms::default(), &self.state, &self.kernel)
     }
 
     fn confirmed(&self) -> bool {

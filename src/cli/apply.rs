@@ -1,9 +1,10 @@
 //! `fwctl apply`: makes this host as the policy says.
 
 use super::args::Global;
+use super::confirmation::{Confirmation, failed, nothing_waits, tried};
 use super::inputs::{self, UNTOUCHED};
-use super::{Exit, failure::Failure, output, output::Output, paths::Paths};
-use crate::apply::{self, Applied, ApplyError, Lock, Seen, State, StateError};
+use super::{Exit, failure::Failure, output, output::Output, paths::Paths, wait};
+use crate::apply::{self, Applied, Lock, Seen, State, StateError, pending};
 use crate::compile::Environment;
 use crate::guard::{self, GuardedPlan, Refused};
 use crate::observe::{self, Snapshot};
@@ -14,15 +15,13 @@ use std::io::IsTerminal as _;
 use std::path::Path;
 
 /// Shows what changes, checks that nobody is locked out, and changes the rules in one transaction.
+/// The kernel takes the change back by itself unless it is confirmed in time, by `keep` at the
+/// prompt or by `fwctl confirm` from anywhere, even if every process here dies.
 #[derive(Debug, clap::Args)]
 pub struct Apply {
-    /// Keep the change at once, without waiting to be confirmed; the guard still stands
-    #[arg(long)]
-    pub no_confirm: bool,
-
-    /// Ask nothing
-    #[arg(long)]
-    pub yes: bool,
+    /// How the change is made.
+    #[command(flatten)]
+    pub confirmation: Confirmation,
 
     /// Apply although the guard refuses; it says what that risks
     #[arg(long)]
@@ -36,63 +35,65 @@ pub fn run(
     paths: &Paths,
     output: &Output,
 ) -> Result<Exit, Failure> {
-    if !apply.no_confirm {
-        return Err(Failure::new(
-            Exit::Usage,
-            "a change that waits to be confirmed is not there yet in this version",
-        )
-        .state(UNTOUCHED)
-        .hint("`fwctl apply --no-confirm` keeps the change at once; the guard still stands"));
-    }
-    can_ask(apply.yes)?;
+    can_ask(apply.confirmation.yes)?;
     let policy = inputs::policy(global, paths, output.width)?;
     let state = state(paths);
     let lock = lock(&state)?;
     if let Some(generation) = unchanged(&policy, &state) {
         return report_unchanged(generation, output);
     }
+    let kernel = kernel()?;
+    nothing_waits(&lock, &state, &kernel)?;
     let snapshot = host(paths, &state)?;
-    let plan = planned(&policy, &snapshot)?;
+    let how = (&apply.confirmation, apply.override_guard);
+    carry_out(lock, &policy, &snapshot, how, (&state, &kernel), output)
+}
+
+/// Makes this host as the policy says.
+pub(super) fn carry_out(
+    lock: Lock,
+    policy: &Policy,
+    snapshot: &Snapshot,
+    (confirmation, override_guard): (&Confirmation, bool),
+    (state, kernel): (&State, &apply::Live),
+    output: &Output,
+) -> Result<Exit, Failure> {
+    let plan = planned(policy, snapshot)?;
     if plan.outcome == Outcome::Unchanged {
-        remember(
-            &policy,
-            &snapshot,
-            (plan.desired.generation, snapshot.ruleset.generation),
-            &state,
-        );
+        let seen = (plan.desired.generation, snapshot.ruleset.generation);
+        remember(policy, snapshot, seen, state);
         return report_unchanged(plan.desired.generation, output);
     }
     output.show(&report::plan::text(&plan, output.view()));
-    let guarded = match guard::guard(plan, &policy, &snapshot) {
+    let guarded = match guard::guard(plan, policy, snapshot) {
         Ok(guarded) => guarded,
-        Err(refused) if apply.override_guard => overridden(*refused),
+        Err(refused) if override_guard => overridden(*refused),
         Err(refused) => return Err(refusal(&refused)),
     };
-    if !apply.yes && !agreed("\nApply this?") {
+    if !confirmation.yes && !agreed("\nApply this?") {
         return Err(Failure::new(Exit::Failed, "not applied: the answer was no").state(UNTOUCHED));
     }
-    change(&lock, guarded, &policy, &snapshot, &state, output)
-}
-
-fn change(
-    lock: &Lock,
-    guarded: GuardedPlan,
-    policy: &Policy,
-    snapshot: &Snapshot,
-    state: &State,
-    output: &Output,
-) -> Result<Exit, Failure> {
-    let kernel = kernel()?;
-    match apply::apply(lock, guarded, policy, state, &kernel).map_err(|error| failed(&error))? {
-        Applied::Unchanged => {}
-        Applied::InForce { generation, ruleset } => {
+    let terms = confirmation.terms(policy.guard.confirm_within, snapshot);
+    let Some(within) = terms.within else {
+        let applied = apply::apply(&lock, guarded, policy, &terms, state, kernel);
+        if let Applied::InForce { generation, ruleset } = applied.map_err(|error| failed(&error))? {
             if let Some(ruleset) = ruleset {
                 remember(policy, snapshot, (generation, ruleset), state);
             }
             output.result(&format!("Generation {generation} is in force.\n"))?;
         }
+        return Ok(Exit::Done);
+    };
+    tried(state)?;
+    let terminal = wait::Terminal::open();
+    let armed = pending::arm(&lock, guarded, policy, (&terms, within), state, kernel);
+    match armed.map_err(|error| failed(&error))? {
+        Applied::Pending { generation, within } => {
+            let change = (generation, within);
+            wait::wait(lock, terminal.as_ref(), change, state, kernel, output)
+        }
+        Applied::Unchanged | Applied::InForce { .. } => Ok(Exit::Done),
     }
-    Ok(Exit::Done)
 }
 
 /// Where fwctl keeps what it did.
@@ -236,32 +237,4 @@ pub(super) fn agreed(question: &str) -> bool {
     let mut answer = String::new();
     let read = std::io::stdin().read_line(&mut answer);
     read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
-}
-
-/// What apply could not do, and what to do about it.
-pub(super) fn failed(error: &ApplyError) -> Failure {
-    let (state, hint) = match error {
-        ApplyError::Disk(_) => (UNTOUCHED, "mend the disk, then try again"),
-        ApplyError::Refused(apply::NftError::Timeout) => {
-            ("the change may have been made", "`fwctl status` says which generation is in force")
-        }
-        ApplyError::Refused(_) => {
-            ("the rules in force are those from before", "`fwctl plan` shows the change")
-        }
-        ApplyError::Read { state, .. } => (*state, "`fwctl status` tries to read them again"),
-        ApplyError::TakenBack { .. } => (
-            "the rules in force are those from before",
-            "`nft list table inet fwctl` shows them; please report this",
-        ),
-        ApplyError::NotTakenBack { .. } => (
-            "the rules in force are neither the old nor the new ones",
-            "`fwctl off --yes` takes our table out",
-        ),
-        ApplyError::Unrecorded { .. } => {
-            ("the new rules are in force", "mend the disk, then `fwctl status`")
-        }
-    };
-    Failure::from_error(Exit::Failed, "the change was not made as planned", error)
-        .state(state)
-        .hint(hint)
 }

@@ -9,7 +9,8 @@ Begin with a policy of two lines:
   printf 'version = 1\\nuse = [\"ssh-only\"]\\n' > /etc/fwctl/policy.toml
   fwctl check
   fwctl plan
-  fwctl apply --no-confirm
+  fwctl apply
+  fwctl confirm      from a new login, or `keep` at the prompt; else the kernel takes it back
 
 Review the change of a server on another machine:
   fwctl snapshot > web1.json
@@ -22,7 +23,8 @@ Exit codes:
   3  plan --detailed-exitcode: there are changes
   4  the guard refused: the change could lock somebody out
   5  an expectation of the policy does not hold
-  8  another change is in progress
+  6  rolled back, or confirmed too late
+  8  another change waits to be confirmed, or is in progress
 
 Files and environment:
   /etc/fwctl/policy.toml  the policy
@@ -64,8 +66,14 @@ pub enum Command {
     Explain(super::explain::Explain),
     /// Show what apply would change, for people and in the rules
     Plan(super::plan::Plan),
-    /// Make this host as the policy says, in one transaction
+    /// Make this host as the policy says; the kernel takes it back unless it is confirmed
     Apply(super::apply::Apply),
+    /// Keep the change that waits to be confirmed
+    Confirm(super::confirm::Confirm),
+    /// Take back the change that waits, or go back to an earlier generation
+    Rollback(super::rollback::Rollback),
+    /// List the generations, or show what one of them changed
+    History(super::history::History),
     /// Show what is in force, and what was changed by hand
     Status(super::status::Status),
     /// Take fwctl's table out; the rules of others stay

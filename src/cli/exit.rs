@@ -17,6 +17,8 @@ pub enum Exit {
     GuardRefused,
     /// An expectation of the policy does not hold.
     Violated,
+    /// Rolled back, or confirmed too late.
+    RolledBack,
     /// Another change is pending or in progress.
     Busy,
 }
@@ -31,6 +33,7 @@ impl Exit {
             Self::Changes => 3,
             Self::GuardRefused => 4,
             Self::Violated => 5,
+            Self::RolledBack => 6,
             Self::Busy => 8,
         }
     }

@@ -9,18 +9,23 @@
 pub mod apply;
 pub mod args;
 pub mod check;
+pub mod confirm;
+pub mod confirmation;
 pub mod exit;
 pub mod explain;
 pub mod exposure;
 pub mod failure;
+pub mod history;
 pub mod inputs;
 pub mod off;
 pub mod output;
 pub mod paths;
 pub mod plan;
 pub mod restore;
+pub mod rollback;
 pub mod snapshot;
 pub mod status;
+pub mod wait;
 pub mod watch;
 
 pub use args::{Cli, Command, command};
@@ -62,6 +67,9 @@ fn run(cli: &Cli, paths: &Paths, output: &Output) -> Result<Exit, failure::Failu
         Command::Explain(explain) => explain::run(explain, &cli.global, paths, output),
         Command::Plan(plan) => plan::run(plan, &cli.global, paths, output),
         Command::Apply(apply) => apply::run(apply, &cli.global, paths, output),
+        Command::Confirm(confirm) => confirm::run(confirm, paths, output),
+        Command::Rollback(rollback) => rollback::run(rollback, paths, output),
+        Command::History(history) => history::run(history, paths, output),
         Command::Status(status) => status::run(status, paths, output),
         Command::Off(off) => off::run(off, paths, output),
         Command::Restore => restore::run(paths, output),

@@ -1,41 +1,68 @@
 //! `fwctl off`: takes our table out.
 
-use super::apply::{agreed, can_ask, failed, host, kernel, lock, state};
-use super::{Exit, failure::Failure, output::Output, paths::Paths};
+use super::apply::{agreed, can_ask, host, kernel, lock, state};
+use super::confirmation::{Confirmation, failed, nothing_waits, tried};
+use super::{Exit, failure::Failure, output::Output, paths::Paths, wait};
+use crate::apply::{Applied, pending};
 use crate::compile::TABLE;
 use crate::model::nft::Family;
+use crate::plan::marker;
+use std::time::Duration;
 
-/// Takes fwctl's table out; the rules of others stay as they are.
+/// How long it waits to be confirmed where neither the command line nor a policy says.
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// Takes fwctl's table out; the rules of others stay as they are. Until it is confirmed the rules
+/// only rest: the kernel puts them back in force by itself.
 #[derive(Debug, clap::Args)]
 pub struct Off {
-    /// Do it at once, without waiting to be confirmed; in this version it never waits
-    #[arg(long)]
-    pub no_confirm: bool,
-
-    /// Ask nothing
-    #[arg(long)]
-    pub yes: bool,
+    /// How the change is made.
+    #[command(flatten)]
+    pub confirmation: Confirmation,
 }
 
 /// Takes it out.
 pub fn run(off: &Off, paths: &Paths, output: &Output) -> Result<Exit, Failure> {
-    can_ask(off.yes)?;
+    can_ask(off.confirmation.yes)?;
     let state = state(paths);
     let lock = lock(&state)?;
+    let kernel = kernel()?;
+    nothing_waits(&lock, &state, &kernel)?;
     let snapshot = host(paths, &state)?;
-    if snapshot.ruleset.table(Family::Inet, TABLE).is_none() {
+    let Some(table) = snapshot.ruleset.table(Family::Inet, TABLE) else {
         output.result("Nothing to change: fwctl is not in force.\n")?;
         return Ok(Exit::Done);
-    }
+    };
     output.note(
         "Every port that only fwctl closes will be reachable again, databases too. The rules of \
          others (Docker, ufw, firewalld) stay as they are.",
     );
-    if !off.yes && !agreed("Take fwctl's table out?") {
+    if !off.confirmation.yes && !agreed("Take fwctl's table out?") {
         return Err(Failure::new(Exit::Failed, "not taken out: the answer was no")
             .state(super::inputs::UNTOUCHED));
     }
-    crate::apply::off(&lock, &state, &kernel()?).map_err(|error| failed(&error))?;
-    output.result("fwctl is off: its table is gone, and nothing of it filters any more.\n")?;
-    Ok(Exit::Done)
+    let installed = snapshot.installed.as_ref();
+    let default = installed.map_or(WITHIN, |installed| installed.policy.guard.confirm_within);
+    let terms = off.confirmation.terms(default, &snapshot);
+    let Some(within) = terms.within else {
+        crate::apply::off(&lock, &state, &kernel).map_err(|error| failed(&error))?;
+        output.result("fwctl is off: its table is gone, and nothing of it filters any more.\n")?;
+        return Ok(Exit::Done);
+    };
+    tried(&state)?;
+    let known = [
+        snapshot.last_generation,
+        installed.map_or(0, |installed| installed.generation),
+        marker::read(table).map_or(0, |marker| marker.generation),
+    ];
+    let generation = known.into_iter().max().unwrap_or(0) + 1;
+    let terminal = wait::Terminal::open();
+    let armed = pending::arm_off(&lock, generation, (&terms, within), &state, &kernel);
+    match armed.map_err(|error| failed(&error))? {
+        Applied::Pending { generation, within } => {
+            let change = (generation, within);
+            wait::wait(lock, terminal.as_ref(), change, &state, &kernel, output)
+        }
+        Applied::Unchanged | Applied::InForce { .. } => Ok(Exit::Done),
+    }
 }

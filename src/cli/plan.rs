@@ -1,10 +1,16 @@
 //! `fwctl plan`: what apply would change, for review.
 
 use super::args::{Global, Host};
+use super::confirmation::waiting;
 use super::{Exit, failure::Failure, inputs, output, output::Output, paths::Paths};
+use crate::compile::TABLE;
+use crate::model::nft::Family;
+use crate::observe::Snapshot;
 use crate::plan::Outcome;
+use crate::plan::pending::{self, Pending, Phase};
 use crate::report;
 use clap::ValueEnum;
+use std::time::Duration;
 
 /// Shows what apply would change: for people, and in the rules. Changes nothing.
 #[derive(Debug, clap::Args)]
@@ -42,6 +48,9 @@ pub enum Format {
 pub fn run(plan: &Plan, global: &Global, paths: &Paths, output: &Output) -> Result<Exit, Failure> {
     let policy = inputs::policy(global, paths, output.width)?;
     let snapshot = inputs::snapshot(&plan.host, paths)?;
+    if plan.host.snapshot.is_none() {
+        no_change_waits(&snapshot)?;
+    }
     let planned = super::apply::planned(&policy, &snapshot)?;
     output::data(&match plan.format {
         Format::Text => report::plan::text(&planned, output.view()),
@@ -56,4 +65,15 @@ pub fn run(plan: &Plan, global: &Global, paths: &Paths, output: &Output) -> Resu
     } else {
         Exit::Done
     })
+}
+
+/// A plan against rules that the kernel may take back in a moment would be true for that moment.
+fn no_change_waits(snapshot: &Snapshot) -> Result<(), Failure> {
+    let table = snapshot.ruleset.table(Family::Inet, TABLE);
+    match table.and_then(pending::read) {
+        Some(Pending { generation, phase: Phase::Armed { left }, .. }) => {
+            Err(waiting(generation, Duration::from_millis(left)))
+        }
+        _ => Ok(()),
+    }
 }

@@ -34,6 +34,15 @@ pub fn read(root: &Path, warnings: &mut Vec<Warning>) -> Option<Installed> {
     }
 }
 
+/// Below `FWCTL_ROOT`; written before a change is made that is to be confirmed, and when it ends.
+pub const ATTEMPT: &str = "var/lib/fwctl/attempt.json";
+
+/// Reads the last change that was to be confirmed. One that cannot be read is none: the kernel is
+/// what counts.
+pub fn attempt(root: &Path) -> Option<super::Attempt> {
+    serde_json::from_slice(&std::fs::read(root.join(ATTEMPT)).ok()?).ok()
+}
+
 /// The folders of generations, below `FWCTL_ROOT`, each named by its number.
 pub const GENERATIONS: &str = "var/lib/fwctl/generations";
 

@@ -34,13 +34,13 @@ mod sysctls;
 
 pub use endpoints::endpoints;
 pub use engines::EngineSocket;
-pub use installed::{CONFIRMED, GENERATIONS, generations};
+pub use installed::{ATTEMPT, CONFIRMED, GENERATIONS, attempt, generations};
 pub use json::SnapshotError;
 pub use links::{Network, read as network};
 pub use snapshot::{
-    Address, ConntrackPresence, Container, ContainerNetwork, ContainerState, Engine, EngineKind,
-    EngineState, FORMAT, Host, Installed, Link, LinkKind, PublishedPort, Route, Snapshot, Socket,
-    SocketState, Ssh, SshSession, Sysctls, Warning,
+    Address, Attempt, By, ConntrackPresence, Container, ContainerNetwork, ContainerState, End,
+    Engine, EngineKind, EngineState, FORMAT, Host, How, Installed, Link, LinkKind, PublishedPort,
+    Route, Snapshot, Socket, SocketState, Ssh, SshSession, Sysctls, Warning,
 };
 pub use sshd_config::ssh_ports;
 
@@ -151,6 +151,7 @@ pub fn observe_with(
         let tracked = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count");
         let tracked = tracked.ok().and_then(|text| text.trim().parse().ok());
         let installed = installed::read(&options.root, &mut warnings);
+        let attempt = installed::attempt(&options.root);
 
         let found: sockets::Found = joined(sockets, "sockets", &mut warnings).unwrap_or_default();
         let mut engines: Vec<Engine> = engines
@@ -211,6 +212,7 @@ pub fn observe_with(
             engines,
             ssh,
             installed,
+            attempt,
             last_generation: generations(&options.root.join(GENERATIONS))
                 .last()
                 .copied()

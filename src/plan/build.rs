@@ -3,7 +3,7 @@
 use super::Edit;
 use super::{
     ExpectationResult, FORMAT, Marker, Notice, Outcome, Plan, diff::diff, exposure, exposure::Now,
-    marker,
+    marker, pending,
 };
 use crate::compile::{self, CARRIED_SETS, Carried, CompileError, Environment, TABLE, compile};
 use crate::model::nft::{Family, Table};
@@ -12,6 +12,8 @@ use crate::policy::Policy;
 
 /// What apply would change on the host of this snapshot.
 pub fn plan(policy: &Policy, snapshot: &Snapshot) -> Result<Plan, Vec<CompileError>> {
+    let without = pending::host_without(snapshot);
+    let snapshot = without.as_ref();
     let environment = Environment::of(snapshot);
     let live_table = snapshot.ruleset.table(Family::Inet, TABLE);
     let live = live_table.and_then(marker::read);

@@ -69,7 +69,7 @@ fn bare(chain: &Chain) -> Chain {
 
 /// Objects of ours that are there under their name, but are something else: someone made them
 /// anew by hand.
-fn redeclared(live: &Table, desired: &Table) -> Vec<String> {
+pub(super) fn redeclared(live: &Table, desired: &Table) -> Vec<String> {
     let mut names = Vec::new();
     if live.dormant {
         names.push("the table, which is dormant".to_owned());
@@ -111,7 +111,7 @@ fn same_declaration(live: &Set, desired: &Set) -> bool {
 
 /// What must be taken out of and put into a set. What rules add, and connections that are carried
 /// over, belong to the kernel: they are no difference.
-fn elements(live: &Set, desired: &Set) -> Vec<Edit> {
+pub(super) fn elements(live: &Set, desired: &Set) -> Vec<Edit> {
     let runtime = desired.flags.dynamic || CARRIED_SETS.contains(&desired.name.as_str());
     let (Elements::Listed(old), Elements::Listed(new)) = (&live.elements, &desired.elements) else {
         return Vec::new();

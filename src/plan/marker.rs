@@ -17,7 +17,12 @@ pub fn comment(marker: &Marker) -> String {
 
 /// The marker of a live table; `None` where it has none, or a broken one.
 pub fn read(table: &Table) -> Option<Marker> {
-    let comment = table.chain(MARKER_CHAIN)?.rules.first()?.comment.as_ref()?;
+    of(table.chain(MARKER_CHAIN)?)
+}
+
+/// The marker that a chain carries.
+pub(super) fn of(chain: &Chain) -> Option<Marker> {
+    let comment = chain.rules.first()?.comment.as_ref()?;
     let mut words = comment.split(' ');
     if (words.next(), words.next()) != (Some("fwctl"), Some("generation")) {
         return None;

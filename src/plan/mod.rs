@@ -7,11 +7,12 @@ mod build;
 pub mod diff;
 mod exposure;
 pub mod marker;
+pub mod pending;
 mod status;
 pub mod transaction;
 
 pub use build::plan;
-pub use status::{Counted, STATUS_FORMAT, State, Status, status};
+pub use status::{Counted, Ended, STATUS_FORMAT, State, Status, Waiting, status};
 
 use crate::model::nft::{Chain, Element, Rule, Set, Table};
 use crate::model::{Endpoint, IpFamily, ZoneRef};

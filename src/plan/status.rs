@@ -1,9 +1,10 @@
 //! What of ours is in force on a host, and whether it is as fwctl left it.
 
+use super::pending::{self, Change, Phase};
 use super::{Edit, Marker, build, marker};
 use crate::compile::{Environment, TABLE};
 use crate::model::nft::{Family, Statement, Table, Verdict};
-use crate::observe::Snapshot;
+use crate::observe::{By, End, How, Snapshot};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -19,10 +20,43 @@ pub struct Status {
     pub host: String,
     /// What the host runs.
     pub state: State,
+    /// The change that waits to be confirmed, and rules until then.
+    #[serde(default)]
+    pub pending: Option<Waiting>,
+    /// The last change that was to be confirmed, where it was not.
+    #[serde(default)]
+    pub ended: Option<Ended>,
     /// What was changed by hand since; empty where nothing was, or where it cannot be known.
     pub drift: Vec<Edit>,
     /// What the rules have counted since they were made, most packets first.
     pub counters: Vec<Counted>,
+}
+
+/// A change that waits to be confirmed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Its generation.
+    pub generation: u32,
+    /// Whether it takes our table out.
+    pub off: bool,
+    /// How long it still rules, in milliseconds, as the kernel counts.
+    pub left: u64,
+    /// When that is over, by the clock of the host.
+    pub deadline: jiff::Timestamp,
+    /// Who made it, where the disk knows it.
+    pub by: Option<By>,
+    /// Why.
+    pub message: Option<String>,
+}
+
+/// A change that was not confirmed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// Its generation.
+    pub generation: u32,
+    /// How and when it ended.
+    #[serde(flatten)]
+    pub end: End,
 }
 
 /// What the host runs of ours.
@@ -59,6 +93,9 @@ pub struct Counted {
 
 /// What of ours is in force on the host of this snapshot.
 pub fn status(snapshot: &Snapshot) -> Status {
+    let (pending, ended) = changes(snapshot);
+    let without = pending::host_without(snapshot);
+    let snapshot = without.as_ref();
     let table = snapshot.ruleset.table(Family::Inet, TABLE);
     let marker = table.and_then(marker::read);
     let state = match (table, marker.clone()) {
@@ -79,9 +116,50 @@ pub fn status(snapshot: &Snapshot) -> Status {
         format: STATUS_FORMAT.to_owned(),
         host: snapshot.host.name.clone(),
         state,
+        pending,
+        ended,
         drift: build::drift(snapshot, &Environment::of(snapshot), table, marker.as_ref()),
         counters: table.map_or_else(Vec::new, counters),
     }
+}
+
+/// What waits to be confirmed, and what was not. The kernel says what rules; the disk says who and
+/// why.
+fn changes(snapshot: &Snapshot) -> (Option<Waiting>, Option<Ended>) {
+    let table = snapshot.ruleset.table(Family::Inet, TABLE);
+    let found = table.and_then(pending::read);
+    let attempt = snapshot.attempt.as_ref();
+    if let Some(found) = &found {
+        let known = attempt.filter(|attempt| attempt.generation == found.generation);
+        if let Phase::Armed { left } = found.phase {
+            let span = jiff::SignedDuration::from_millis(i64::try_from(left).unwrap_or(0));
+            let waiting = Waiting {
+                generation: found.generation,
+                off: found.change == Some(Change::Off),
+                left,
+                deadline: snapshot.taken_at.checked_add(span).unwrap_or(snapshot.taken_at),
+                by: known.and_then(|attempt| attempt.by.clone()),
+                message: known.and_then(|attempt| attempt.message.clone()),
+            };
+            return (Some(waiting), None);
+        }
+    }
+    let ended = attempt.and_then(|attempt| {
+        let phase = found.filter(|own| own.generation == attempt.generation).map(|own| own.phase);
+        let end = match (attempt.end, phase) {
+            (Some(end), _) => end,
+            // The next command that holds the lock records it.
+            (None, Some(Phase::Kept)) => return None,
+            (None, Some(Phase::Detached)) => End { how: How::RolledBack, at: snapshot.taken_at },
+            (None, Some(Phase::Expired | Phase::Armed { .. })) => {
+                End { how: How::Expired, at: attempt.deadline() }
+            }
+            (None, None) => End { how: How::Lost, at: snapshot.taken_at },
+        };
+        let ended = Ended { generation: attempt.generation, end };
+        (end.how != How::Kept).then_some(ended)
+    });
+    (None, ended)
 }
 
 fn counters(table: &Table) -> Vec<Counted> {

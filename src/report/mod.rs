@@ -7,6 +7,7 @@
 pub mod check;
 pub mod explain;
 pub mod exposure;
+pub mod history;
 pub mod layout;
 pub mod phrase;
 pub mod plan;

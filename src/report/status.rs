@@ -17,11 +17,48 @@ pub fn json(status: &Status) -> String {
     text
 }
 
+/// What waits to be confirmed, or was not confirmed.
+fn changes(status: &Status, out: &mut String) {
+    if let Some(waiting) = &status.pending {
+        let what = if waiting.off { " (fwctl off)" } else { "" };
+        let title = format!(
+            "{}: generation {}{what} rules and waits to be confirmed, for {} s more",
+            status.host,
+            waiting.generation,
+            waiting.left.div_ceil(1000)
+        );
+        let _ = writeln!(out, "{}\n", layout::styled(style::WARNING, &title));
+        let mut line = |label: &str, value: &str| {
+            let _ = writeln!(out, "  {label:<9}{}", layout::clean(value));
+        };
+        line("until", &waiting.deadline.strftime("%Y-%m-%d %H:%M:%S UTC").to_string());
+        if let Some(by) = &waiting.by {
+            line("made", &super::history::who(by));
+        }
+        if let Some(message) = &waiting.message {
+            line("why", message);
+        }
+        out.push_str("  `fwctl confirm` keeps it, `fwctl rollback` takes it back at once.\n\n");
+    }
+    if let Some(ended) = &status.ended {
+        let text = format!("{}: {}", status.host, ended.end.says(ended.generation));
+        let _ = writeln!(out, "{}\n", layout::styled(style::WARNING, &text));
+    }
+}
+
 /// For people.
 pub fn text(status: &Status, view: View) -> String {
     let mut out = String::new();
     let host = &status.host;
+    changes(status, &mut out);
+    let waits = status.pending.is_some();
     match &status.state {
+        State::Off if waits => {
+            out.push_str(
+                "  When it ends, fwctl is not in force: whatever else is on the host decides.\n",
+            );
+            return out;
+        }
         State::Off => {
             let title = format!("{host}: fwctl is not in force");
             let _ = writeln!(out, "{}\n", layout::styled(style::WARNING, &title));
@@ -33,14 +70,15 @@ pub fn text(status: &Status, view: View) -> String {
             let title = format!("{host}: there is a table inet fwctl that fwctl did not make");
             let _ = writeln!(out, "{}\n", layout::styled(style::ERROR, &title));
             out.push_str("  Its marker is missing or broken, so its generation is not known.\n");
-            out.push_str("  `fwctl apply --no-confirm` makes the table what the policy says.\n");
+            out.push_str("  `fwctl apply` makes the table what the policy says.\n");
             return out;
         }
         State::InForce { marker, since, policy } => {
             let title = if marker.generation == SSH_ONLY {
                 format!("{host}: SSH alone is let in, as no kept generation could be loaded")
             } else {
-                format!("{host}: generation {} is in force", marker.generation)
+                let rules = if waits { "rules again when it ends" } else { "is in force" };
+                format!("{host}: generation {} {rules}", marker.generation)
             };
             let _ = writeln!(out, "{}\n", layout::styled(style::STRONG, &title));
             let mut line = |label: &str, value: &str| {
@@ -63,9 +101,7 @@ pub fn text(status: &Status, view: View) -> String {
         let count = phrase::count(status.drift.len(), "difference");
         let title = format!("  drift    {count}: someone changed the table by hand");
         let _ = writeln!(out, "{}", layout::styled(style::WARNING, &title));
-        out.push_str(
-            "           `fwctl plan` shows them, `fwctl apply --no-confirm` mends them.\n",
-        );
+        out.push_str("           `fwctl plan` shows them, `fwctl apply` mends them.\n");
     }
     let shown: Vec<_> =
         status.counters.iter().filter(|counted| view.verbose || counted.packets > 0).collect();
@@ -96,7 +132,8 @@ pub fn text(status: &Status, view: View) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Counted, Marker, STATUS_FORMAT};
+    use crate::observe::{By, End, How};
+    use crate::plan::{Counted, Ended, Marker, STATUS_FORMAT, Waiting};
 
     fn status(state: State) -> Status {
         let counted = |comment: &str, denied, packets| Counted {
@@ -109,6 +146,8 @@ mod tests {
             format: STATUS_FORMAT.to_owned(),
             host: "web1".to_owned(),
             state,
+            pending: None,
+            ended: None,
             drift: crate::report::plan::fixture::drifted().drift,
             counters: vec![
                 counted("default inbound = drop", true, 1_204_331),
@@ -116,6 +155,41 @@ mod tests {
                 counted("web-server:12 deny databases,docker", true, 0),
             ],
         }
+    }
+
+    #[test]
+    fn what_waits_and_what_was_not_confirmed_stands_first() {
+        let by = By { user: "alice".into(), from: "198.51.100.7".parse().ok() };
+        let waiting = Waiting {
+            generation: 5,
+            off: false,
+            left: 41_200,
+            deadline: "2026-03-14T09:26:53Z".parse().expect("a time"),
+            by: Some(by),
+            message: Some("reports".to_owned()),
+        };
+        let plain = |status: &Status| {
+            let again: Status = serde_json::from_str(&json(status)).expect("own JSON is read");
+            assert_eq!(again, *status);
+            let report = text(status, View { width: 80, verbose: false });
+            anstream::adapter::strip_str(&report).to_string()
+        };
+        let off = status(State::Off);
+        let waits = plain(&Status { pending: Some(waiting), drift: Vec::new(), ..off.clone() });
+        assert_eq!(
+            waits,
+            "web1: generation 5 rules and waits to be confirmed, for 42 s more\n\n\
+             \x20 until    2026-03-14 09:26:53 UTC\n\
+             \x20 made     by alice from 198.51.100.7\n\
+             \x20 why      reports\n\
+             \x20 `fwctl confirm` keeps it, `fwctl rollback` takes it back at once.\n\n\
+             \x20 When it ends, fwctl is not in force: whatever else is on the host decides.\n"
+        );
+        let end = End { how: How::Expired, at: "2026-03-14T09:26:53Z".parse().expect("a time") };
+        let ended = plain(&Status { ended: Some(Ended { generation: 5, end }), ..off });
+        let first = "web1: generation 5 was not confirmed by 2026-03-14 09:26:53 UTC: since then";
+        assert!(ended.starts_with(first), "{ended}");
+        assert!(ended.contains("fwctl is not in force"), "{ended}");
     }
 
     #[test]

@@ -84,7 +84,17 @@ fn meant(number: u32) -> (Installed, Table) {
     let own = Marker { generation: number, digest: compile::digest(&table) };
     table.chains.push(marker::chain(&own));
     let applied_at = jiff::Timestamp::UNIX_EPOCH;
-    (Installed { generation: number, digest: own.digest, applied_at, policy }, table)
+    (
+        Installed {
+            generation: number,
+            digest: own.digest,
+            applied_at,
+            policy,
+            by: None,
+            message: None,
+        },
+        table,
+    )
 }
 
 fn policy(number: u32) -> Policy {

@@ -1,0 +1,61 @@
+//! `fwctl rollback`: goes back, from a change that waits or to an earlier generation.
+
+use super::apply::{carry_out, host, kernel, lock, state};
+use super::confirmation::{Confirmation, failed, nothing_waits};
+use super::inputs::UNTOUCHED;
+use super::{Exit, failure::Failure, output::Output, paths::Paths, wait};
+use crate::apply::pending;
+
+/// Takes back the change that waits to be confirmed; with a generation, applies that one's policy
+/// again, as a change that waits to be confirmed in turn.
+#[derive(Debug, clap::Args)]
+pub struct Rollback {
+    /// The generation to go back to; `fwctl history` lists them
+    #[arg(value_name = "GENERATION")]
+    pub generation: Option<u32>,
+
+    /// How the change is made.
+    #[command(flatten)]
+    pub confirmation: Confirmation,
+
+    /// Go back although the guard refuses; it says what that risks
+    #[arg(long)]
+    pub override_guard: bool,
+}
+
+/// Goes back.
+pub fn run(rollback: &Rollback, paths: &Paths, output: &Output) -> Result<Exit, Failure> {
+    let state = state(paths);
+    let Some(generation) = rollback.generation else {
+        let lock = lock(&state)?;
+        let kernel = kernel()?;
+        let back = pending::roll_back(&lock, &state, &kernel).map_err(|error| failed(&error))?;
+        let Some(generation) = back else {
+            let last = state.read_attempt().and_then(|a| Some(a.end?.says(a.generation)));
+            let mut failure = Failure::new(Exit::Failed, "no change waits to be confirmed");
+            failure.causes.extend(last);
+            return Err(failure
+                .state(UNTOUCHED)
+                .hint("`fwctl rollback N` goes back to generation N; `fwctl history` lists them"));
+        };
+        output.result(&wait::taken_back(generation))?;
+        return Ok(Exit::Done);
+    };
+    super::apply::can_ask(rollback.confirmation.yes)?;
+    let lock = lock(&state)?;
+    let kernel = kernel()?;
+    nothing_waits(&lock, &state, &kernel)?;
+    let Some(kept) = state.read_generation(generation) else {
+        return Err(Failure::new(
+            Exit::Failed,
+            format!("generation {generation} is not kept on this host, or not readable"),
+        )
+        .state(UNTOUCHED)
+        .hint("`fwctl history` lists those that are"));
+    };
+    let snapshot = host(paths, &state)?;
+    let mut confirmation = rollback.confirmation.clone();
+    confirmation.message.get_or_insert_with(|| format!("back to generation {generation}"));
+    let how = (&confirmation, rollback.override_guard);
+    carry_out(lock, &kept.policy, &snapshot, how, (&state, &kernel), output)
+}
