@@ -187,6 +187,26 @@ fn a_table_emptied_or_made_by_others_becomes_the_confirmed_one() {
 }
 
 #[test]
+fn a_pending_change_is_not_restored_over_and_its_loss_is_told() {
+    let namespace = Namespace::new("host");
+    let host = Host::new(&namespace);
+    host.apply(SSH_WEB);
+    let meant = host.table().unwrap();
+    host.write("etc/fwctl/policy.toml", "version = 1\n[[allow]]\nservice = [\"ssh\"]\n");
+    let watch = host.watch();
+    host.run("apply --yes --confirm-within 60s", 0);
+    std::thread::sleep(Duration::from_millis(300));
+    // It is none of the watcher's business either.
+    let said = host.run("restore", 8);
+    assert!(said.contains("generation 2 rules, and waits to be confirmed"), "{said}");
+    namespace.nft("flush ruleset");
+    host.comes_back(&meant);
+    watch.expect("generation 2 was lost before it was confirmed");
+    watch.expect("generation 1 is in force again");
+    assert!(host.run("restore", 0).contains("generation 1 is in force"));
+}
+
+#[test]
 fn damage_leads_to_the_generation_before_and_then_to_ssh_alone() {
     let lab = Lab::new();
     let _web = lab.host.listen_tcp("[::]:80");

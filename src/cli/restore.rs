@@ -1,9 +1,10 @@
 //! `fwctl restore`: loads the confirmed generation, as boot does.
 
 use super::apply::{kernel, lock, state};
+use super::inputs::UNTOUCHED;
 use super::{Exit, failure::Failure, output, output::Output, paths::Paths};
 use crate::apply::restore::{Ground, Outcome, RestoreError, Restored, restore};
-use crate::apply::{Lock, State, StateError};
+use crate::apply::{Found, Live, Lock, State, StateError, pending};
 use crate::compile::Environment;
 use crate::observe;
 use std::path::Path;
@@ -34,13 +35,15 @@ pub fn run(paths: &Paths, output: &Output) -> Result<Exit, Failure> {
 
 /// Restores on this host.
 pub(super) fn restored(lock: &Lock, state: &State, paths: &Paths) -> Result<Restored, Failure> {
+    let kernel = kernel()?;
+    settled(lock, state, &kernel)?;
     // Early in a boot there may be no interface yet; the kept table names what it needs itself.
     let network = observe::network().unwrap_or_default();
     let ground = Ground {
         environment: Environment::of_links(&network.links, &network.routes),
         ssh_ports: observe::ssh_ports(paths.root().unwrap_or(Path::new("/"))),
     };
-    restore(lock, state, &kernel()?, &ground).map_err(|error| {
+    restore(lock, state, &kernel, &ground).map_err(|error| {
         if let RestoreError::Refused { passed_over, .. } = &error {
             for why in passed_over {
                 output::warning(why);
@@ -50,6 +53,23 @@ pub(super) fn restored(lock: &Lock, state: &State, paths: &Paths) -> Result<Rest
             .state("the rules in force are those from before; at boot: none of fwctl")
             .hint("`fwctl status` shows what is in force; `fwctl apply` makes a new generation")
     })
+}
+
+/// Says what became of a change that was pending; one that still rules is not restored over.
+fn settled(lock: &Lock, state: &State, kernel: &Live) -> Result<(), Failure> {
+    match pending::settle(lock, state, kernel) {
+        Ok(Found::Nothing) => {}
+        Ok(Found::Ended { generation, end }) => output::warning(&end.says(generation)),
+        Ok(Found::Waiting { generation, .. }) => {
+            let headline = format!("generation {generation} rules, and waits to be confirmed");
+            return Err(Failure::new(Exit::Busy, headline)
+                .state(UNTOUCHED)
+                .hint("`fwctl confirm` keeps it, `fwctl rollback` takes it back"));
+        }
+        // What is confirmed can be loaded all the same.
+        Err(error) => output::warning(&format!("what became of a pending change: {error}")),
+    }
+    Ok(())
 }
 
 /// Gives what is in force, or a failure where that is not what was confirmed.
