@@ -37,7 +37,8 @@ impl Analyzer<'_> {
         family: IpFamily,
     ) -> Vec<Arrival> {
         let snapshot = self.snapshot();
-        let containers = Environment::of(snapshot).container_interfaces(snapshot);
+        let environment = Environment::of_links(&snapshot.links, &snapshot.routes);
+        let containers = environment.container_interfaces(snapshot);
         if *zone == ZoneRef::Host {
             let loopback: IpAddr = match family {
                 IpFamily::Ipv4 => std::net::Ipv4Addr::LOCALHOST.into(),

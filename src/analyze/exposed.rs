@@ -21,6 +21,8 @@ pub struct Exposure {
     pub taken_at: jiff::Timestamp,
     /// Whether a policy was compared.
     pub policy: bool,
+    /// What filters or serves past all rules, or could not be read, in words.
+    pub unseen: Vec<String>,
     /// Everything that can be dialled.
     pub endpoints: Vec<Exposed>,
     /// Every port that would be reachable if something listened; only where that was asked.

@@ -13,7 +13,7 @@ use super::served::{path, serves};
 use super::{Analyzer, Arrival, End, Fate};
 use crate::compile::Environment;
 use crate::model::{Bind, Endpoint, IpFamily, Owner, PortRange, Protocol, ServedBy, ZoneRef};
-use crate::observe::{Socket, SocketState, endpoints};
+use crate::observe::{EngineState, Snapshot, Socket, SocketState, endpoints};
 use crate::policy::{self, Judge, Policy, ReachVerdict, Target};
 use std::net::IpAddr;
 
@@ -23,9 +23,8 @@ pub fn exposure(analyzer: &Analyzer<'_>, policy: Option<&Policy>, ports: bool) -
     let containers = Environment::of(snapshot).container_interfaces(snapshot);
     let asked = Asked {
         analyzer,
-        policy,
         judge: policy.map(|policy| Judge::with_containers(policy, &containers)),
-        zones: zones(policy),
+        arrivals: arrivals(analyzer, policy),
     };
     let classes = classes(analyzer, policy);
     let mut found = Vec::new();
@@ -41,6 +40,7 @@ pub fn exposure(analyzer: &Analyzer<'_>, policy: Option<&Policy>, ports: bool) -
         host: snapshot.host.name.clone(),
         taken_at: snapshot.taken_at,
         policy: policy.is_some(),
+        unseen: unseen(snapshot),
         endpoints: found,
         ports: ports.then(|| asked.all_ports(&classes)),
     }
@@ -80,6 +80,42 @@ fn push(found: &mut Vec<Exposed>, endpoint: Endpoint, reach: Vec<ZoneReach>, lis
     });
 }
 
+/// What filters or serves past all rules, or was not read, in words.
+fn unseen(snapshot: &Snapshot) -> Vec<String> {
+    let mut found = Vec::new();
+    for link in snapshot.links.iter().filter(|link| link.xdp) {
+        found.push(format!("an XDP program on {} sees packets before any rule", link.name));
+    }
+    for table in &snapshot.legacy_tables {
+        found.push(format!("the legacy iptables table {table} is loaded, and was not read"));
+    }
+    for engine in &snapshot.engines {
+        for network in &engine.networks {
+            if matches!(network.driver.as_str(), "macvlan" | "ipvlan") {
+                found.push(format!(
+                    "containers on the {} network {} are reached past the rules of this host",
+                    network.driver, network.name
+                ));
+            }
+        }
+        if !matches!(engine.state, EngineState::Answered | EngineState::Absent) {
+            found.push(format!("the container engine at {} did not answer", engine.socket));
+        }
+    }
+    for table in &snapshot.ruleset.tables {
+        for object in table.objects.iter().filter(|own| own.kind == "flowtable") {
+            found.push(format!(
+                "connections in the flowtable {} of table {} {} are forwarded past the rules",
+                object.name,
+                table.family.as_str(),
+                table.name
+            ));
+        }
+    }
+    found.extend(snapshot.warnings.iter().map(|own| format!("{}: {}", own.subject, own.message)));
+    found
+}
+
 fn zones(policy: Option<&Policy>) -> Vec<ZoneRef> {
     let declared = policy.iter().flat_map(|policy| policy.zones.keys());
     let mut zones = vec![ZoneRef::Internet];
@@ -91,9 +127,22 @@ fn zones(policy: Option<&Policy>) -> Vec<ZoneRef> {
 /// The questions' common ground.
 struct Asked<'a, 's> {
     analyzer: &'a Analyzer<'s>,
-    policy: Option<&'a Policy>,
     judge: Option<Judge<'a>>,
-    zones: Vec<ZoneRef>,
+    arrivals: Vec<(ZoneRef, IpFamily, Vec<Arrival>)>,
+}
+
+/// The ways in of every zone, over each IP version.
+fn arrivals(
+    analyzer: &Analyzer<'_>,
+    policy: Option<&Policy>,
+) -> Vec<(ZoneRef, IpFamily, Vec<Arrival>)> {
+    let mut all = Vec::new();
+    for zone in zones(policy) {
+        for family in IpFamily::BOTH {
+            all.push((zone.clone(), family, analyzer.arrivals(policy, &zone, family)));
+        }
+    }
+    all
 }
 
 /// An answer about one dialled address.
@@ -128,25 +177,22 @@ impl Asked<'_, '_> {
 
     fn reach(&self, endpoint: &Endpoint, listener: Option<&Endpoint>) -> Vec<ZoneReach> {
         let mut found = Vec::new();
-        for zone in &self.zones {
-            for family in IpFamily::BOTH {
-                let dialled = self.dialled(endpoint, family);
-                let arrivals = self.analyzer.arrivals(self.policy, zone, family);
-                if dialled.is_empty() || arrivals.is_empty() {
-                    continue;
-                }
-                let told: Vec<Told> = dialled
-                    .iter()
-                    .filter_map(|address| self.told(endpoint, listener, &arrivals, *address))
-                    .collect();
-                let differs = told.iter().any(|own| {
-                    (own.summary.reach, &own.decided_by, &own.path)
-                        != (told[0].summary.reach, &told[0].decided_by, &told[0].path)
-                });
-                let shown = if differs { told.len() } else { 1 };
-                for own in told.into_iter().take(shown) {
-                    found.push(self.judged(endpoint, zone, family, own, differs));
-                }
+        for (zone, family, arrivals) in &self.arrivals {
+            let dialled = self.dialled(endpoint, *family);
+            if dialled.is_empty() || arrivals.is_empty() {
+                continue;
+            }
+            let told: Vec<Told> = dialled
+                .iter()
+                .filter_map(|address| self.told(endpoint, listener, arrivals, *address))
+                .collect();
+            let differs = told.iter().any(|own| {
+                (own.summary.reach, &own.decided_by, &own.path)
+                    != (told[0].summary.reach, &told[0].decided_by, &told[0].path)
+            });
+            let shown = if differs { told.len() } else { 1 };
+            for own in told.into_iter().take(shown) {
+                found.push(self.judged(endpoint, zone, *family, own, differs));
             }
         }
         found

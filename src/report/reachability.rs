@@ -127,6 +127,10 @@ pub fn text(exposure: &Exposure, width: usize, verbose: bool) -> String {
     let title = format!("{}: who can reach what, by all rules of the host", exposure.host);
     let mut out = format!("{}\n", styled(style::STRONG, &title));
     violations(&mut out, exposure, width);
+    for unseen in &exposure.unseen {
+        out.push('\n');
+        out.push_str(&labelled(0, "note:", style::WARNING, unseen, width));
+    }
     let listening = rows(&exposure.endpoints);
     section(&mut out, "Endpoints", &exposure.endpoints, listening, width, verbose);
     if let Some(ports) = &exposure.ports {
@@ -293,6 +297,9 @@ pub fn markdown(exposure: &Exposure) -> String {
                 escape(&why(reach))
             );
         }
+    }
+    for unseen in &exposure.unseen {
+        let _ = writeln!(out, "\n> {}", escape(unseen));
     }
     for exposed in std::iter::once(&exposure.endpoints).chain(&exposure.ports) {
         let zones = zones(exposed);
