@@ -95,7 +95,7 @@ fn a_first_apply_cuts_nothing_where_nothing_tracked_connections() {
     // And for good: a second apply, and its absence, too.
     host.apply("version = 1\nuse = [\"ssh-only\"]\n");
     open.go_on();
-    host.sh("fwctl off --yes");
+    host.sh("fwctl off --no-confirm --yes");
     open.go_on();
 }
 
