@@ -1,13 +1,15 @@
-//! Statements that are about the source alone: which sources pass them, found once.
+//! Tests that need no cutting: those about the source alone, whose sources are found once, and
+//! those that have nothing to do with it.
 
 use super::cuts::Cuts;
 use super::load::Scene;
 use super::packet::{Packet, address};
 use super::sources::Sources;
-use super::state::{Env, Place};
+use super::state::{Env, Place, State};
 use super::step::Step;
+use super::walk::Walk;
 use super::{Analyzer, Intervals};
-use crate::model::nft::{BaseChain, Hook, Statement, Verdict};
+use crate::model::nft::{BaseChain, Hook, Statement, Verdict, XtKind};
 
 /// Which sources pass a statement that is about the source alone; `None` where that is not so.
 pub(super) fn passing(
@@ -48,4 +50,37 @@ pub(super) fn passing(
         }
     }
     Some(found.spans().iter().map(|span| (span.first, span.last)).collect())
+}
+
+impl<'a> Walk<'a, '_> {
+    /// Whether a test that has nothing to do with the source fails, before the rule does anything:
+    /// then the sources need not be cut and put together again.
+    pub(super) fn fails_for_all(
+        &self,
+        table: usize,
+        statements: &'a [Statement],
+        place: Place<'_>,
+        state: &State,
+    ) -> bool {
+        let tests = statements.iter().take_while(|own| {
+            matches!(
+                own,
+                Statement::Compare { .. }
+                    | Statement::Range { .. }
+                    | Statement::Lookup { .. }
+                    | Statement::Counter { .. }
+                    | Statement::Xt { kind: XtKind::Match, .. }
+            )
+        });
+        for test in tests {
+            let cuts = self.analyzer.cuts(test, table, self.packet);
+            if *cuts == Cuts::None
+                && let Some(first) = state.sources.first()
+                && self.step(table, test, place, state, first) == Step::Fail
+            {
+                return true;
+            }
+        }
+        false
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::guard::{Guard, Guards};
 use super::packet::address;
-use super::sources::{Sources, Span};
+use super::sources::{Sources, Span, union_all};
 use super::step::Unclear;
 use super::{Answer, End, Fate};
 use crate::model::IpFamily;
@@ -45,9 +45,7 @@ impl Answer {
     /// How much arrives where it is meant to.
     pub fn summary(&mut self, family: IpFamily, arrives: impl Fn(&End) -> bool) -> Summary {
         let Self { ends, guards, .. } = self;
-        let mut through = Sources::default();
-        let mut doubt = Sources::default();
-        let mut rest = Sources::default();
+        let [mut through, mut doubt, mut rest] = [Vec::new(), Vec::new(), Vec::new()];
         let mut named = BTreeSet::new();
         for end in ends.iter() {
             let part = match end.fate {
@@ -58,8 +56,9 @@ impl Answer {
                 _ if arrives(end) => &mut through,
                 _ => &mut rest,
             };
-            *part = part.union(&end.state.sources, guards);
+            part.push(end.state.sources.clone());
         }
+        let [through, doubt, rest] = [through, doubt, rest].map(|part| union_all(part, guards));
         let mut count = Count::default();
         for (first, admits, doubts) in pieces(&through, &doubt, &rest, guards) {
             let depends: BTreeSet<u32> = self.guards.depends_on(admits);

@@ -28,9 +28,10 @@ pub fn find<'s>(set: &'s Set, key: &[Bits]) -> Found<'s> {
         scan(elements, set, &bytes)
     };
     match found {
+        // It sorts before all others.
         Found::Nothing => elements
-            .iter()
-            .find(|element| element.key == ElementKey::CatchAll)
+            .first()
+            .filter(|element| element.key == ElementKey::CatchAll)
             .map_or(Found::Nothing, Found::Element),
         found => found,
     }

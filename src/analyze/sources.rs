@@ -196,6 +196,20 @@ impl Sources {
     }
 }
 
+/// What is in any of them: halves first, so that many small ones cost little.
+pub(super) fn union_all(mut all: Vec<Sources>, guards: &mut Guards) -> Sources {
+    while all.len() > 1 {
+        let pairs = all.chunks(2);
+        all = pairs
+            .map(|pair| match pair {
+                [one, two] => one.union(two, guards),
+                other => other.first().cloned().unwrap_or_default(),
+            })
+            .collect();
+    }
+    all.pop().unwrap_or_default()
+}
+
 /// Adds a span to the sources of an equal value.
 pub(super) fn add<T: PartialEq>(groups: &mut Vec<(T, Sources)>, value: T, span: Span) {
     if let Some((_, sources)) = groups.iter_mut().find(|(own, _)| *own == value) {

@@ -8,7 +8,7 @@ use super::cuts::Cuts;
 use super::guard::{Guard, Guards};
 use super::load::Scene;
 use super::packet::{Packet, address};
-use super::sources::{Sources, Span, add};
+use super::sources::{Sources, Span, add, union_all};
 use super::state::{Place, RuleId, State};
 use super::step::{Step, Unclear};
 use super::translate::Translation;
@@ -80,14 +80,19 @@ impl<'a, 's> Walk<'a, 's> {
         if states.len() < 2 {
             return states;
         }
-        let mut merged: Vec<State> = Vec::with_capacity(states.len());
-        for state in states {
-            match merged.iter_mut().find(|own| own.env == state.env) {
-                Some(own) => own.sources = own.sources.union(&state.sources, &mut self.guards),
-                None => merged.push(state),
+        let mut groups: Vec<(State, Vec<Sources>)> = Vec::new();
+        for mut state in states {
+            let sources = std::mem::take(&mut state.sources);
+            match groups.iter_mut().find(|(own, _)| own.env == state.env) {
+                Some((_, all)) => all.push(sources),
+                None => groups.push((state, vec![sources])),
             }
         }
-        merged
+        let merged = groups.into_iter().map(|(state, all)| {
+            let sources = union_all(all, &mut self.guards);
+            State { sources, ..state }
+        });
+        merged.collect()
     }
 
     fn happened(&mut self, rule: RuleId, place: Place<'_>, state: &State, what: Happened) {
@@ -160,6 +165,9 @@ impl<'a, 's> Walk<'a, 's> {
     ) {
         let analyzer = self.analyzer;
         let rule = &analyzer.program.rules(id.table, id.chain)[id.rule.unwrap_or(0)];
+        if self.fails_for_all(id.table, &rule.statements, place, &state) {
+            return exits.next.push(state);
+        }
         let mut current = vec![state];
         for (index, statement) in rule.statements.iter().enumerate() {
             let mut going = Vec::new();
@@ -193,6 +201,28 @@ impl<'a, 's> Walk<'a, 's> {
         exits.next.extend(current);
     }
 
+    /// What the statement does to one source.
+    pub(super) fn step(
+        &self,
+        table: usize,
+        statement: &'a Statement,
+        place: Place<'_>,
+        state: &State,
+        source: u128,
+    ) -> Step<'a> {
+        let analyzer = self.analyzer;
+        let scene = Scene {
+            program: &analyzer.program,
+            host: &analyzer.host,
+            packet: self.packet,
+            place,
+            env: &state.env,
+            table,
+            source: address(self.packet.family(), source),
+        };
+        scene.step(statement)
+    }
+
     /// What the statement does to each part of the sources.
     fn steps(
         &self,
@@ -202,18 +232,7 @@ impl<'a, 's> Walk<'a, 's> {
         state: &State,
     ) -> Vec<(Step<'a>, Sources)> {
         let analyzer = self.analyzer;
-        let step = |source: u128| {
-            let scene = Scene {
-                program: &analyzer.program,
-                host: &analyzer.host,
-                packet: self.packet,
-                place,
-                env: &state.env,
-                table,
-                source: address(self.packet.family(), source),
-            };
-            scene.step(statement)
-        };
+        let step = |source: u128| self.step(table, statement, place, state, source);
         let Some(first) = state.sources.first() else { return Vec::new() };
         let cuts = analyzer.cuts(statement, table, self.packet);
         let pieces = match &*cuts {
