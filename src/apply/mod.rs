@@ -65,7 +65,7 @@ pub enum ApplyError {
     #[error("the generation could not be kept on disk, so nothing was changed")]
     Disk(#[source] StateError),
     /// nft or the kernel refused the transaction.
-    #[error("the transaction was not made: the rules in force are those from before")]
+    #[error("the transaction failed")]
     Refused(#[source] NftError),
     /// The kernel could not be read.
     #[error("the rules in force could not be read: {state}")]
@@ -106,6 +106,9 @@ pub enum ApplyError {
         /// Why.
         source: StateError,
     },
+    /// Our table is out, but the disk does not know it yet.
+    #[error("fwctl's table is gone, but the disk could not be told: a reboot would load it again")]
+    OffUnrecorded(#[source] StateError),
     /// Somebody made objects of ours anew, as something else.
     #[error("{} cannot stand beside the new rules: somebody changed it by hand", objects.join(", "))]
     InTheWay {
@@ -186,7 +189,13 @@ pub fn apply(
 
 /// Corrects the record where the kernel runs a generation that the disk does not name: fwctl died
 /// between the kernel's commit and the record, and the kernel is believed.
-pub fn believe_the_kernel(snapshot: &mut Snapshot, state: &State) -> Result<(), StateError> {
+///
+/// Only who holds the lock corrects the disk; another may be between the two right now.
+pub fn believe_the_kernel(
+    snapshot: &mut Snapshot,
+    state: &State,
+    lock: Option<&Lock>,
+) -> Result<(), StateError> {
     let without = beside::host_without(snapshot);
     let live = without.ruleset.table(Family::Inet, TABLE).and_then(marker::read);
     let Some(live) = live else { return Ok(()) };
@@ -196,7 +205,9 @@ pub fn believe_the_kernel(snapshot: &mut Snapshot, state: &State) -> Result<(), 
     let kept = state.read_generation(live.generation);
     let Some(kept) = kept.filter(|kept| kept.digest == live.digest) else { return Ok(()) };
     // If we die here, the next command does the same again.
-    state.confirm(&kept)?;
+    if lock.is_some() {
+        state.confirm(&kept)?;
+    }
     snapshot.installed = Some(kept);
     Ok(())
 }
@@ -209,9 +220,8 @@ pub fn off(_lock: &Lock, state: &State, kernel: &dyn Kernel) -> Result<bool, App
         // still name a generation, which the next command finds out of force.
         kernel.run(&format!("delete table inet {TABLE}\n")).map_err(ApplyError::Refused)?;
     }
-    let failed = |source| ApplyError::Unrecorded { generation: 0, source };
-    state.unconfirm().map_err(failed)?;
-    state.forget_attempt().map_err(failed)?;
+    state.unconfirm().map_err(ApplyError::OffUnrecorded)?;
+    state.forget_attempt().map_err(ApplyError::OffUnrecorded)?;
     Ok(was_there)
 }
 

@@ -178,7 +178,8 @@ fn the_kernel_is_believed_where_the_record_is_behind() {
     let text = std::fs::read_to_string(path).expect("is there");
     let mut snapshot = Snapshot::from_json(&text).expect("is a snapshot");
     snapshot.ruleset.tables.extend(bench.kernel.table.borrow().clone());
-    believe_the_kernel(&mut snapshot, &bench.state).expect("nothing fails");
+    let lock = bench.state.lock().expect("is free");
+    believe_the_kernel(&mut snapshot, &bench.state, Some(&lock)).expect("nothing fails");
     assert!(bench.confirmed());
     assert_eq!(snapshot.installed.expect("is known now").generation, 1);
 }

@@ -44,7 +44,7 @@ pub fn run(
     }
     let kernel = kernel()?;
     nothing_waits(&lock, &state, &kernel)?;
-    let snapshot = host(paths, &state)?;
+    let snapshot = host(paths, &state, Some(&lock))?;
     let how = (&apply.confirmation, apply.override_guard);
     carry_out(lock, &policy, &snapshot, how, (&state, &kernel), output)
 }
@@ -125,11 +125,11 @@ pub(super) fn kernel() -> Result<apply::Live, Failure> {
 }
 
 /// This host; it is a failure where the rules in force are not known.
-pub(super) fn host(paths: &Paths, state: &State) -> Result<Snapshot, Failure> {
+pub(super) fn host(paths: &Paths, state: &State, lock: Option<&Lock>) -> Result<Snapshot, Failure> {
     let mut snapshot = inputs::live(paths)?;
     // A death between the kernel's commit and the record on disk leaves the record behind: the
     // kernel is believed.
-    let mended = apply::believe_the_kernel(&mut snapshot, state);
+    let mended = apply::believe_the_kernel(&mut snapshot, state, lock);
     if let Err(error) = mended {
         output::warning(&format!("the record of the generation in force is old: {error}"));
     }
@@ -154,6 +154,10 @@ fn unchanged(policy: &Policy, state: &State) -> Option<u32> {
     let seen = Seen::read(state)?;
     if policy.names_container_networks() {
         // Only the engine knows which bridge a network has today.
+        return None;
+    }
+    if state.confirmed().ok().flatten()?.generation != seen.generation {
+        // fwctl died before the disk knew what is in force.
         return None;
     }
     let network = observe::network().ok()?;

@@ -141,6 +141,11 @@ pub fn failed(error: &ApplyError) -> Failure {
         ApplyError::Unrecorded { .. } => {
             (Exit::Failed, "the new rules are in force", "mend the disk, then `fwctl status`")
         }
+        ApplyError::OffUnrecorded(_) => (
+            Exit::Failed,
+            "nothing of fwctl filters now",
+            "mend the disk, then `fwctl off --no-confirm --yes` again",
+        ),
         ApplyError::InTheWay { .. } => (
             Exit::Failed,
             UNTOUCHED,

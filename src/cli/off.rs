@@ -28,8 +28,10 @@ pub fn run(off: &Off, paths: &Paths, output: &Output) -> Result<Exit, Failure> {
     let lock = lock(&state)?;
     let kernel = kernel()?;
     nothing_waits(&lock, &state, &kernel)?;
-    let snapshot = host(paths, &state)?;
+    let snapshot = host(paths, &state, Some(&lock))?;
     let Some(table) = snapshot.ruleset.table(Family::Inet, TABLE) else {
+        // Somebody else took the table out; a reboot must not bring it back.
+        crate::apply::off(&lock, &state, &kernel).map_err(|error| failed(&error))?;
         output.result("Nothing to change: fwctl is not in force.\n")?;
         return Ok(Exit::Done);
     };

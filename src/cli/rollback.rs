@@ -53,7 +53,7 @@ pub fn run(rollback: &Rollback, paths: &Paths, output: &Output) -> Result<Exit, 
         .state(UNTOUCHED)
         .hint("`fwctl history` lists those that are"));
     };
-    let snapshot = host(paths, &state)?;
+    let snapshot = host(paths, &state, Some(&lock))?;
     let mut confirmation = rollback.confirmation.clone();
     confirmation.message.get_or_insert_with(|| format!("back to generation {generation}"));
     let how = (&confirmation, rollback.override_guard);
