@@ -227,8 +227,9 @@ impl<'s> Scene<'_, 's> {
     /// What is tracked already stays so.
     pub(super) fn notrack<'p>(&self) -> Step<'p> {
         match self.env.tracking {
-            Tracking::NotYet => Step::Change(Change::Notrack),
-            Tracking::Never | Tracking::Connection | Tracking::Invalid => Step::Pass,
+            // A packet of no connection has no entry either (`nft_notrack_eval()`).
+            Tracking::NotYet | Tracking::Invalid => Step::Change(Change::Notrack),
+            Tracking::Never | Tracking::Connection => Step::Pass,
         }
     }
 

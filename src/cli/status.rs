@@ -29,19 +29,18 @@ pub enum Format {
 
 /// Prints it.
 pub fn run(status: &Status, paths: &Paths, output: &Output) -> Result<Exit, Failure> {
-    let snapshot = match &status.host.snapshot {
-        Some(_) => inputs::snapshot(&status.host, paths)?,
-        None => {
-            let state = super::apply::state(paths);
-            let snapshot = super::apply::host(paths, &state, None)?;
-            let known = state.confirmed().ok().flatten().map(|installed| installed.generation);
-            let believed = snapshot.installed.as_ref().map(|installed| installed.generation);
-            // Status changes nothing but a record that is behind, and that only where nobody else
-            // is at work; what was read before the lock may be old.
-            match state.lock() {
-                Ok(lock) if known != believed => super::apply::host(paths, &state, Some(&lock))?,
-                _ => snapshot,
-            }
+    let snapshot = if status.host.snapshot.is_some() {
+        inputs::snapshot(&status.host, paths)?
+    } else {
+        let state = super::apply::state(paths);
+        let snapshot = super::apply::host(paths, &state, None)?;
+        let known = state.confirmed().ok().flatten().map(|installed| installed.generation);
+        let believed = snapshot.installed.as_ref().map(|installed| installed.generation);
+        // Status changes nothing but a record that is behind, and that only where nobody else
+        // is at work; what was read before the lock may be old.
+        match state.lock() {
+            Ok(lock) if known != believed => super::apply::host(paths, &state, Some(&lock))?,
+            _ => snapshot,
         }
     };
     let found = plan::status(&snapshot);
