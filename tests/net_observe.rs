@@ -219,7 +219,15 @@ impl Running {
         use std::os::unix::process::CommandExt;
         // Nothing that outlives a test may keep the test run's own output open.
         command.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-        Self(command.spawn().unwrap())
+        // Another test's child holds our program's copy open for writing until it has started.
+        loop {
+            match command.spawn() {
+                Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                started => return Self(started.unwrap()),
+            }
+        }
     }
 }
 
