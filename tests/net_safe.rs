@@ -281,7 +281,8 @@ fn on_a_terminal(host: &Host, arguments: &str) -> Child {
     let fwctl = env!("CARGO_BIN_EXE_fwctl");
     host.namespace
         .command("script")
-        .args(["-q", "-e", "-c", &format!("{fwctl} {arguments}"), "/dev/null"])
+        // `exec`: a shell that stays above would die of Ctrl-C itself (dash does, bash does not).
+        .args(["-q", "-e", "-c", &format!("exec {fwctl} {arguments}"), "/dev/null"])
         .env("FWCTL_ROOT", host.root.path())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
