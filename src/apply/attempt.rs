@@ -42,9 +42,10 @@ impl State {
         attempt(self.root())
     }
 
-    /// Records how the last change ended.
-    pub fn end_attempt(&self, end: End) -> Result<(), StateError> {
-        let Some(attempt) = self.read_attempt() else { return Ok(()) };
+    /// Records how the last change ended, where it is the one that is meant.
+    pub fn end_attempt(&self, generation: u32, end: End) -> Result<(), StateError> {
+        let last = self.read_attempt().filter(|last| last.generation == generation);
+        let Some(attempt) = last else { return Ok(()) };
         self.write_attempt(&Attempt { end: Some(end), ..attempt })
     }
 

@@ -5,25 +5,21 @@
 //! which is there once it was confirmed. The folder appears whole or not at all, and what the sums
 //! do not confirm is never loaded.
 
-use super::state::{
-    Durable, State, StateError, io, make_directory, sync_directory, sync_file, write, write_as,
-};
+use super::state::{State, StateError, io, make_directory, sync_directory, write};
 use crate::compile;
 use crate::model::nft::{Bytes, Table, text};
 use crate::observe::{CONFIRMED, GENERATIONS, Installed, generations};
 use crate::plan::{Marker, marker};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use sha2::{Digest, Sha256};
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 const TABLE: &str = "table.nft";
 const INSTALLED: &str = "installed.json";
 const SUMS: &str = "SHA256SUMS";
 const ONCE_CONFIRMED: &str = "confirmed";
-
-/// How many generations are kept; older ones are deleted, but never the confirmed one.
-const KEEP: usize = 32;
 
 /// A generation that is as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,11 +53,8 @@ pub enum Damage {
 }
 
 impl State {
-    /// Keeps a generation. If the machine dies meanwhile, a folder that was there is as it was.
-    ///
-    /// A new one outlives this process from here on, and the machine only from
-    /// [`State::confirm`] on: until then nothing would load it after a power cut, and the rules
-    /// need not wait for the disk.
+    /// Keeps a generation: from here on it outlives the machine. If that dies meanwhile, or the
+    /// disk is full, a folder that was there is as it was.
     pub fn write_generation(&self, installed: &Installed, table: &Table) -> Result<(), StateError> {
         self.write_generation_text(installed, &text::table(&compile::lasting(table)))
     }
@@ -72,44 +65,60 @@ impl State {
         installed: &Installed,
         table: &str,
     ) -> Result<(), StateError> {
-        let folder = self.generation(installed.generation);
         let fresh = self.folder().join(format!(".{}.new", installed.generation));
+        let written = self.write_fresh(&fresh, installed, table);
+        if written.is_err() {
+            // A full disk has more use for the space.
+            let _ = fs::remove_dir_all(&fresh);
+        }
+        written?;
+        self.prune(installed)
+    }
+
+    fn write_fresh(
+        &self,
+        fresh: &Path,
+        installed: &Installed,
+        table: &str,
+    ) -> Result<(), StateError> {
+        let folder = self.generation(installed.generation);
+        let first = !self.library().exists();
         make_directory(&self.folder())?;
-        remove(&fresh)?;
-        make_directory(&fresh)?;
+        if first && let Some(above) = self.library().parent() {
+            sync_directory(above)?;
+        }
+        remove(fresh)?;
+        make_directory(fresh)?;
         let json = json(installed);
         let files = [(INSTALLED, json.as_slice()), (TABLE, table.as_bytes())];
-        let durable = if folder.exists() { Durable::Machine } else { Durable::Process };
         let mut sums = String::new();
         for (name, content) in &files {
-            write_as(&fresh.join(name), content, durable)?;
+            create(&fresh.join(name), content)?;
             sums.extend([sha256(content).as_str(), "  ", name, "\n"]);
         }
-        write_as(&fresh.join(SUMS), sums.as_bytes(), durable)?;
+        create(&fresh.join(SUMS), sums.as_bytes())?;
+        sync_directory(fresh)?;
         if folder.exists() {
             // Made again under its number: the old folder stays until the new one stands.
-            let exchanged = renameat_with(CWD, &fresh, CWD, &folder, RenameFlags::EXCHANGE);
+            let exchanged = renameat_with(CWD, fresh, CWD, &folder, RenameFlags::EXCHANGE);
             if exchanged.is_err() {
                 // A file system that cannot exchange.
                 remove(&folder)?;
-                fs::rename(&fresh, &folder).map_err(io("could not make", &folder))?;
+                fs::rename(fresh, &folder).map_err(io("could not make", &folder))?;
             }
-            remove(&fresh)?;
-            sync_directory(&self.folder())?;
+            remove(fresh)?;
         } else {
-            fs::rename(&fresh, &folder).map_err(io("could not make", &folder))?;
+            fs::rename(fresh, &folder).map_err(io("could not make", &folder))?;
         }
-        self.prune(installed.generation)
+        sync_directory(&self.folder())?;
+        // The folder of all generations may be new itself.
+        sync_directory(&self.library())
     }
 
     /// Names the generation that is in force, and that boot loads.
     pub fn confirm(&self, installed: &Installed) -> Result<(), StateError> {
         let folder = self.generation(installed.generation);
         if folder.exists() {
-            for name in [INSTALLED, TABLE, SUMS] {
-                sync_file(&folder.join(name))?;
-            }
-            sync_directory(&self.folder())?;
             // If we die here, it counts as once confirmed: it is in force already.
             write(&folder.join(ONCE_CONFIRMED), b"")?;
         }
@@ -184,16 +193,39 @@ impl State {
         self.folder().join(number.to_string())
     }
 
-    fn prune(&self, newest: u32) -> Result<(), StateError> {
+    /// Deletes the oldest generations beyond what the policy keeps, and what a command that died
+    /// had begun to write. Never deleted are the one in force, the newest that was confirmed before
+    /// it, and the one that is made now.
+    fn prune(&self, newest: &Installed) -> Result<(), StateError> {
+        for begun in begun(&self.folder()) {
+            remove(&begun)?;
+        }
         let confirmed = self.confirmed().ok().flatten().map(|installed| installed.generation);
+        let before = |number: &u32| Some(*number) != confirmed && *number != newest.generation;
+        let way_back = self.once_confirmed().into_iter().rev().find(before);
+        let kept = [Some(newest.generation), confirmed, way_back];
         let numbers = generations(&self.folder());
-        let excess = numbers.len().saturating_sub(KEEP);
-        let kept = [Some(newest), confirmed];
+        let keep = usize::try_from(newest.policy.guard.keep_generations).unwrap_or(usize::MAX);
+        let excess = numbers.len().saturating_sub(keep);
         for number in numbers.into_iter().filter(|n| !kept.contains(&Some(*n))).take(excess) {
             remove(&self.generation(number))?;
         }
         Ok(())
     }
+}
+
+/// Folders that were not finished.
+fn begun(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let paths = entries.flatten().map(|entry| entry.path());
+    paths.filter(|path| path.extension().is_some_and(|end| end == "new")).collect()
+}
+
+/// Writes a file of a folder that nobody knows yet.
+fn create(path: &Path, content: &[u8]) -> Result<(), StateError> {
+    let mut file = File::create(path).map_err(io("could not create", path))?;
+    file.write_all(content).map_err(io("could not write", path))?;
+    file.sync_all().map_err(io("could not sync", path))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Damage> {
@@ -296,20 +328,34 @@ mod tests {
     }
 
     #[test]
-    fn the_confirmed_generation_outlives_any_number_of_others() {
+    fn the_history_is_bounded_and_there_is_always_a_way_back() {
         let root = tempfile::tempdir().expect("a folder");
         let state = State::below(root.path());
-        let (first, table) = installed(1);
-        state.write_generation(&first, &table).expect("kept");
-        state.confirm(&first).expect("confirmed");
-        for number in 2..60 {
-            let (meta, table) = installed(number);
+        let folder = root.path().join(GENERATIONS);
+        let keep = |number: u32, confirm: bool| {
+            let (mut meta, table) = installed(number);
+            meta.policy.guard.keep_generations = 4;
             state.write_generation(&meta, &table).expect("kept");
+            if confirm {
+                state.confirm(&meta).expect("confirmed");
+            }
+        };
+        // A command that died while it wrote.
+        fs::create_dir_all(folder.join(".9.new")).expect("made");
+        for number in 1..=6 {
+            keep(number, number == 2 || number == 3);
         }
-        assert_eq!(state.confirmed().expect("is sound"), Some(first));
-        assert_eq!(state.once_confirmed(), [1]);
-        assert!(state.sound_generation(1).is_ok());
-        assert!(generations(&root.path().join(GENERATIONS)).len() <= KEEP + 1);
+        assert_eq!(generations(&folder), [2, 3, 5, 6], "the newest, and the ones confirmed");
+        for number in 7..60 {
+            keep(number, false);
+        }
+        assert_eq!(generations(&folder), [2, 3, 58, 59]);
+        assert_eq!(state.confirmed().expect("is sound").map(|own| own.generation), Some(3));
+        assert_eq!(state.once_confirmed(), [2, 3]);
+        assert!(state.sound_generation(2).is_ok() && state.sound_generation(3).is_ok());
+        assert!(!folder.join(".9.new").exists());
+        keep(60, true);
+        assert_eq!(generations(&folder), [2, 3, 59, 60]);
         state.unconfirm().expect("forgotten");
         assert_eq!(state.confirmed().expect("is sound"), None);
     }

@@ -4,6 +4,7 @@
 //! table that was planned, or what it ran before, and the error says which. One transaction makes
 //! the change; what is read back afterwards decides whether it was made.
 
+mod aftermath;
 mod attempt;
 mod generation;
 mod kernel;
@@ -64,9 +65,26 @@ pub enum ApplyError {
     /// The disk refused before anything was changed.
     #[error("the generation could not be kept on disk, so nothing was changed")]
     Disk(#[source] StateError),
-    /// nft or the kernel refused the transaction.
+    /// nft or the kernel refused the transaction; what was read afterwards is as before.
     #[error("the transaction failed")]
     Refused(#[source] NftError),
+    /// The transaction failed, and what it came to is not known.
+    #[error("the transaction failed, and what it came to is not known")]
+    Unknown(#[source] NftError),
+    /// The change could be neither kept nor taken back: it rules until its deadline.
+    #[error("the transaction failed, and the change still waits")]
+    StillWaits(#[source] NftError),
+    /// What is left of a change that has ended could not be cleared away; no packet meets it.
+    #[error("what is left of a change that has ended could not be cleared away")]
+    LeftOver(#[source] NftError),
+    /// The change is taken back, but the disk does not know it yet.
+    #[error("generation {generation} is taken back, but the disk could not be told")]
+    BackUnrecorded {
+        /// The generation.
+        generation: u32,
+        /// Why.
+        source: StateError,
+    },
     /// The kernel could not be read.
     #[error("the rules in force could not be read: {state}")]
     Read {
@@ -171,7 +189,8 @@ pub fn apply(
         _ => transaction::text(&plan.edits, &plan.table),
     };
     // If we die while nft runs, it commits the batch whole or not at all.
-    kernel.run(&transaction).map_err(ApplyError::Refused)?;
+    let made = |now: Option<&Table>| aftermath::same(now, Some(&plan.table));
+    aftermath::run(kernel, &transaction, before.as_ref(), made)?;
     // If we die here, the kernel runs the new table and names its generation; the next command
     // believes the kernel and corrects the disk.
     let id = kernel.generation().ok();
@@ -214,15 +233,16 @@ pub fn believe_the_kernel(
 
 /// Takes our table out. Neighbours' tables are not touched.
 pub fn off(_lock: &Lock, state: &State, kernel: &dyn Kernel) -> Result<bool, ApplyError> {
-    let was_there = read(kernel, "nothing was changed")?.is_some();
-    if was_there {
+    let before = read(kernel, "nothing was changed")?;
+    if before.is_some() {
         // If we die here or right behind, the table is gone whole or there whole; the disk may
         // still name a generation, which the next command finds out of force.
-        kernel.run(&format!("delete table inet {TABLE}\n")).map_err(ApplyError::Refused)?;
+        let delete = format!("delete table inet {TABLE}\n");
+        aftermath::run(kernel, &delete, before.as_ref(), |now| now.is_none())?;
     }
     state.unconfirm().map_err(ApplyError::OffUnrecorded)?;
     state.forget_attempt().map_err(ApplyError::OffUnrecorded)?;
-    Ok(was_there)
+    Ok(before.is_some())
 }
 
 /// Keeps large sets as they were read, so that they need not be dumped again while nothing
@@ -249,9 +269,12 @@ fn verify(plan: &Plan, before: Option<&Table>, kernel: &dyn Kernel) -> Result<Ta
         (None, None) => return Err(ApplyError::TakenBack { difference }),
         (Some(before), after) => transaction::text(&diff::diff(after.as_ref(), before), before),
     };
-    match kernel.run(&undo) {
+    match aftermath::run(kernel, &undo, after.as_ref(), |now| aftermath::same(now, before)) {
         Ok(()) => Err(ApplyError::TakenBack { difference }),
-        Err(source) => Err(ApplyError::NotTakenBack { difference, source }),
+        Err(ApplyError::Refused(source) | ApplyError::Unknown(source)) => {
+            Err(ApplyError::NotTakenBack { difference, source })
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -5,7 +5,7 @@
 //! no terminal, no disk. Whatever a command that dies leaves behind, the next one that holds the
 //! lock puts right ([`settle`]), and where the disk and the kernel disagree it believes the kernel.
 
-use super::{Applied, ApplyError, Kernel, Lock, State, describe, read};
+use super::{Applied, ApplyError, Kernel, Lock, NftError, State, StateError, describe, read};
 use crate::guard::GuardedPlan;
 use crate::model::nft::Table;
 use crate::observe::{Attempt, By, End, How, Installed};
@@ -111,15 +111,12 @@ fn load(
     // If we die while nft runs, or behind it, nothing leads to what is there; the next command
     // clears it away.
     if let Err(error) = kernel.run(&arming.beside) {
-        let _ = state.forget_attempt();
-        return Err(ApplyError::Refused(error));
+        return Err(not_armed(error, state, kernel));
     }
     // If we die while nft runs, it commits the batch whole or not at all; in both cases the rules
     // from before rule no later than at the deadline.
     if let Err(error) = kernel.run(&arming.armed) {
-        clear_away(kernel)?;
-        let _ = state.forget_attempt();
-        return Err(ApplyError::Refused(error));
+        return Err(not_armed(error, state, kernel));
     }
     // If we die here or later, the kernel forgets the change at its deadline, unless somebody
     // confirms it.
@@ -131,8 +128,21 @@ fn load(
     let Some(difference) = difference else { return Ok(Applied::Pending { generation, within }) };
     match take_back(state, kernel) {
         Ok(()) => Err(ApplyError::TakenBack { difference }),
-        Err(ApplyError::Refused(source)) => Err(ApplyError::NotTakenBack { difference, source }),
+        Err(ApplyError::StillWaits(source)) => Err(ApplyError::NotTakenBack { difference, source }),
         Err(error) => Err(error),
+    }
+}
+
+/// A change that could not be armed: whatever of it the kernel took all the same goes again.
+fn not_armed(error: NftError, state: &State, kernel: &dyn Kernel) -> ApplyError {
+    match clear_away(kernel) {
+        Ok(()) => {
+            let _ = state.forget_attempt();
+            ApplyError::Refused(error)
+        }
+        // Where it is armed after all, the record stays: the kernel takes it back.
+        Err(ApplyError::LeftOver(_)) => ApplyError::Refused(error),
+        Err(other) => other,
     }
 }
 
@@ -162,25 +172,29 @@ pub fn settle(_lock: &Lock, state: &State, kernel: &dyn Kernel) -> Result<Found,
             Ok(Found::Ended { generation, end })
         }
         Phase::Expired | Phase::Detached => {
-            let (how, at) = match (&attempt, found.phase) {
+            let told = state.read_attempt().filter(|own| own.generation == generation);
+            let (how, at) = match (&told, found.phase) {
+                (Some(Attempt { end: Some(end), .. }), _) => (end.how, end.at),
                 (Some(attempt), Phase::Expired) => (How::Expired, attempt.deadline()),
                 (None, Phase::Expired) => (How::Expired, kernel.now()),
                 _ => (How::RolledBack, kernel.now()),
             };
-            // If we die here, the rules from before rule, and the next command does the same
-            // again.
+            // The record first: once it is cleared away, nobody could tell how it ended. If we die
+            // here, the rules from before rule, and the next command does the same again.
+            let end = End { how, at };
+            let told_now = ended(generation, end, state);
             clear_away(kernel)?;
             if attempt.is_none() && found.phase == Phase::Detached {
                 return Ok(Found::Nothing);
             }
-            ended(generation, End { how, at }, state)
+            told_now
         }
     }
 }
 
 fn ended(generation: u32, end: End, state: &State) -> Result<Found, ApplyError> {
-    let failed = |source| ApplyError::Unrecorded { generation, source };
-    state.end_attempt(end).map_err(failed)?;
+    let failed = |source| ApplyError::BackUnrecorded { generation, source };
+    state.end_attempt(generation, end).map_err(failed)?;
     Ok(Found::Ended { generation, end })
 }
 
@@ -216,12 +230,16 @@ pub fn keep(
     // The one step that decides. If we die while nft runs, the kernel has kept the change or will
     // forget it; it cannot keep one that it has forgotten, because what is gone cannot be deleted.
     if let Err(error) = kernel.run(&pending::keep(&live, &found, desired.as_ref())) {
-        let now = read(kernel, "the change was not confirmed")?;
-        let phase = now.as_ref().and_then(pending::read).map(|found| found.phase);
-        if matches!(phase, Some(Phase::Armed { .. } | Phase::Kept)) {
-            return Err(ApplyError::Refused(error));
+        let now = read(kernel, "whether the change is confirmed is not known")?;
+        let now = now.as_ref().and_then(pending::read);
+        match now.filter(|now| now.generation == found.generation).map(|now| now.phase) {
+            // It was kept, whatever nft says.
+            Some(Phase::Kept) => {}
+            Some(Phase::Armed { .. }) => return Err(ApplyError::StillWaits(error)),
+            Some(Phase::Expired | Phase::Detached) | None => {
+                return Err(nothing_waits(generation, &settle(lock, state, kernel)?, state));
+            }
         }
-        return Err(nothing_waits(generation, &settle(lock, state, kernel)?, state));
     }
     // If we die here, the change rules for good; the next command records it and clears away.
     let live = read(kernel, "the change is confirmed")?;
@@ -265,16 +283,16 @@ fn finish(
     let failed = |source| ApplyError::Unrecorded { generation, source };
     let end = End { how: How::Kept, at: kernel.now() };
     if found.change == Some(Change::Off) {
-        state.unconfirm().map_err(failed)?;
-        state.end_attempt(end).map_err(failed)?;
+        state.unconfirm().map_err(ApplyError::OffUnrecorded)?;
+        state.end_attempt(generation, end).map_err(ApplyError::OffUnrecorded)?;
         // If we die here, everything passes already; the next command takes the table out.
-        kernel.run(&pending::take_out(live)).map_err(ApplyError::Refused)?;
+        kernel.run(&pending::take_out(live)).map_err(ApplyError::LeftOver)?;
         let delete = format!("delete table inet {}\n", crate::compile::TABLE);
-        kernel.run(&delete).map_err(ApplyError::Refused)?;
+        kernel.run(&delete).map_err(ApplyError::LeftOver)?;
         return Ok(end);
     }
     state.confirm(&kept(found, state)?).map_err(failed)?;
-    state.end_attempt(end).map_err(failed)?;
+    state.end_attempt(generation, end).map_err(failed)?;
     // If we die here, both ways through the table lead to the same rules; the next command clears
     // away.
     clear_away(kernel)?;
@@ -302,15 +320,30 @@ fn take_back(state: &State, kernel: &dyn Kernel) -> Result<(), ApplyError> {
     let detach = pending::detach(&live);
     if !detach.is_empty() {
         // If we die while nft runs, the rules from before rule at once or at the deadline.
-        kernel.run(&detach).map_err(ApplyError::Refused)?;
+        detached(&detach, kernel)?;
     }
-    if let Some(found) = found {
-        let generation = found.generation;
+    let told = found.map_or(Ok(()), |found| {
         let end = End { how: How::RolledBack, at: kernel.now() };
-        state.end_attempt(end).map_err(|source| ApplyError::Unrecorded { generation, source })?;
-    }
+        state.end_attempt(found.generation, end).map_err(|source| (found.generation, source))
+    });
     // If we die here, nothing leads to what is left; the next command clears it away.
-    clear_away(kernel)
+    clear_away(kernel)?;
+    told.map_err(|(generation, source): (u32, StateError)| ApplyError::BackUnrecorded {
+        generation,
+        source,
+    })
+}
+
+/// Makes the transaction after which nothing leads to the change any more. Where nft fails, the
+/// kernel is asked.
+fn detached(transaction: &str, kernel: &dyn Kernel) -> Result<(), ApplyError> {
+    let Err(source) = kernel.run(transaction) else { return Ok(()) };
+    let Ok(now) = kernel.read_table() else { return Err(ApplyError::Unknown(source)) };
+    match now.as_ref().and_then(pending::read).map(|found| found.phase) {
+        Some(Phase::Armed { .. }) => Err(ApplyError::StillWaits(source)),
+        Some(Phase::Kept | Phase::Expired) => Err(ApplyError::LeftOver(source)),
+        Some(Phase::Detached) | None => Ok(()),
+    }
 }
 
 /// First nothing leads to it, then it goes: a packet that is under way finds all that it looks up.
@@ -319,11 +352,16 @@ fn clear_away(kernel: &dyn Kernel) -> Result<(), ApplyError> {
     let Some(live) = read(kernel, state)? else { return Ok(()) };
     let detach = pending::detach(&live);
     if !detach.is_empty() {
-        kernel.run(&detach).map_err(ApplyError::Refused)?;
+        detached(&detach, kernel)?;
     }
     let Some(live) = read(kernel, state)? else { return Ok(()) };
-    if pending::is_there(&live) {
-        kernel.run(&pending::sweep(&live)).map_err(ApplyError::Refused)?;
+    if pending::is_there(&live)
+        && let Err(source) = kernel.run(&pending::sweep(&live))
+    {
+        let now = read(kernel, state)?;
+        if now.as_ref().is_some_and(pending::is_there) {
+            return Err(ApplyError::LeftOver(source));
+        }
     }
     Ok(())
 }

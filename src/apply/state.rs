@@ -101,7 +101,7 @@ pub(super) fn make_directory(path: &Path) -> Result<(), StateError> {
 
 /// What a file outlives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Durable {
+enum Durable {
     /// The death of this process.
     Process,
     /// The death of the machine.
@@ -114,26 +114,31 @@ pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), StateError> {
 }
 
 /// The same where nobody waits for the disk if only this process's death counts.
-pub(super) fn write_as(path: &Path, content: &[u8], durable: Durable) -> Result<(), StateError> {
+fn write_as(path: &Path, content: &[u8], durable: Durable) -> Result<(), StateError> {
     let beside = path.with_extension("new");
-    let mut file = File::create(&beside).map_err(io("could not create", &beside))?;
-    file.write_all(content).map_err(io("could not write", &beside))?;
-    if durable == Durable::Machine {
-        file.sync_all().map_err(io("could not sync", &beside))?;
+    let written = write_beside(&beside, path, content, durable);
+    if written.is_err() {
+        // A full disk has more use for the space.
+        let _ = fs::remove_file(&beside);
     }
-    fs::rename(&beside, path).map_err(io("could not replace", path))?;
+    written
+}
+
+fn write_beside(
+    beside: &Path,
+    path: &Path,
+    content: &[u8],
+    durable: Durable,
+) -> Result<(), StateError> {
+    let mut file = File::create(beside).map_err(io("could not create", beside))?;
+    file.write_all(content).map_err(io("could not write", beside))?;
+    if durable == Durable::Machine {
+        file.sync_all().map_err(io("could not sync", beside))?;
+    }
+    fs::rename(beside, path).map_err(io("could not replace", path))?;
     match (durable, path.parent()) {
         (Durable::Machine, Some(directory)) => sync_directory(directory),
         (Durable::Machine, None) | (Durable::Process, _) => Ok(()),
-    }
-}
-
-/// Makes a file last that is there; one that is not was cleared away by hand.
-pub(super) fn sync_file(path: &Path) -> Result<(), StateError> {
-    match File::open(path) {
-        Ok(file) => file.sync_all().map_err(io("could not sync", path)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(io("could not open", path)(error)),
     }
 }
 

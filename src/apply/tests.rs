@@ -13,6 +13,10 @@ use std::path::Path;
 struct Fake {
     /// What the table is after each transaction; `Err` where nft refuses it.
     outcomes: RefCell<Vec<Result<Option<Table>, ()>>>,
+    /// Whether nft is killed each time, whatever the kernel did.
+    killed: bool,
+    /// Whether the table cannot be read any more once something was sent.
+    blind: bool,
     table: RefCell<Option<Table>>,
     ran: RefCell<Vec<String>>,
 }
@@ -23,13 +27,16 @@ impl Kernel for Fake {
         match self.outcomes.borrow_mut().remove(0) {
             Ok(table) => {
                 *self.table.borrow_mut() = table;
-                Ok(())
+                if self.killed { Err(NftError::Timeout) } else { Ok(()) }
             }
             Err(()) => Err(NftError::Refused { stderr: "no".to_owned() }),
         }
     }
 
     fn read_table(&self) -> std::io::Result<Option<Table>> {
+        if self.blind && !self.ran.borrow().is_empty() {
+            return Err(std::io::Error::from_raw_os_error(105));
+        }
         Ok(self.table.borrow().clone())
     }
 
@@ -115,6 +122,32 @@ fn a_refused_transaction_leaves_everything_as_it_was() {
     assert!(matches!(bench.apply(), Err(ApplyError::Refused(_))));
     assert!(!bench.confirmed());
     assert_eq!(*bench.kernel.table.borrow(), None);
+}
+
+#[test]
+fn where_nft_was_killed_the_kernel_is_asked_what_came_of_it() {
+    let mut bench = Bench::new();
+    bench.kernel.killed = true;
+    // The kernel had committed.
+    bench.outcomes(vec![Ok(Some(bench.plan().table))]);
+    assert!(matches!(bench.apply(), Ok(Applied::InForce { generation: 1, .. })));
+    assert!(bench.confirmed());
+
+    // It had not.
+    let mut bench = Bench::new();
+    bench.kernel.killed = true;
+    bench.outcomes(vec![Ok(None)]);
+    assert!(matches!(bench.apply(), Err(ApplyError::Refused(NftError::Timeout))));
+    assert!(!bench.confirmed());
+
+    // Somebody made something else of it meanwhile, or nobody can tell.
+    bench.outcomes(vec![Ok(Some(other_table()))]);
+    assert!(matches!(bench.apply(), Err(ApplyError::Unknown(NftError::Timeout))));
+    let mut bench = Bench::new();
+    bench.kernel.blind = true;
+    bench.outcomes(vec![Err(())]);
+    assert!(matches!(bench.apply(), Err(ApplyError::Unknown(NftError::Refused { .. }))));
+    assert!(!bench.confirmed());
 }
 
 #[test]

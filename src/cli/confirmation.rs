@@ -115,10 +115,25 @@ pub fn tried(state: &State) -> Result<(), Failure> {
 pub fn failed(error: &ApplyError) -> Failure {
     let (exit, state, hint) = match error {
         ApplyError::Disk(_) => (Exit::Failed, UNTOUCHED, "mend the disk, then try again"),
-        ApplyError::Refused(apply::NftError::Timeout) => (
+        ApplyError::Unknown(_) => (
             Exit::Failed,
-            "the change may have been made",
-            "`fwctl status` says which generation is in force",
+            "what it runs now could not be read, or is neither the old nor the new rules",
+            "`fwctl status` says what is in force; `fwctl apply` makes it as the policy says",
+        ),
+        ApplyError::StillWaits(_) => (
+            Exit::Failed,
+            "the change rules until its deadline, then the rules from before it",
+            "`fwctl confirm` and `fwctl rollback` can be tried again until then",
+        ),
+        ApplyError::LeftOver(_) => (
+            Exit::Failed,
+            "what filters is as it should be; nothing leads to what is left",
+            "the next fwctl command that changes something clears it away",
+        ),
+        ApplyError::BackUnrecorded { .. } => (
+            Exit::Failed,
+            "the rules from before the change are in force",
+            "mend the disk, then `fwctl status`",
         ),
         ApplyError::Refused(_) => (
             Exit::Failed,
@@ -170,6 +185,9 @@ pub fn failed(error: &ApplyError) -> Failure {
             return Failure::new(exit, error.to_string()).state(state).hint(hint);
         }
         ApplyError::Damaged { .. } => "the change was not confirmed",
+        ApplyError::StillWaits(_) => "the change was neither kept nor taken back",
+        ApplyError::BackUnrecorded { .. } => "the change is taken back, but that is not recorded",
+        ApplyError::LeftOver(_) => "the change has ended, but it is not cleared away",
         _ => "the change was not made as planned",
     };
     Failure::from_error(exit, headline, error).state(state).hint(hint)

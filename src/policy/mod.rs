@@ -257,4 +257,7 @@ pub struct GuardSettings {
     pub from: Option<Vec<Source>>,
     /// How long a change waits for its confirmation.
     pub confirm_within: std::time::Duration,
+    /// How many generations are kept on disk.
+    #[serde(default = "settings::keep_generations")]
+    pub keep_generations: u32,
 }

@@ -11,6 +11,11 @@ use std::time::Duration;
 /// What is logged where the policy does not say.
 const LOG: Rate = Rate { count: 3, per: RateUnit::Minute, burst: 5 };
 
+/// How many generations are kept where the policy does not say.
+pub(super) fn keep_generations() -> u32 {
+    32
+}
+
 /// What the nearest file says; two files equally near that disagree are an error.
 fn decide<'d, T>(
     problems: &mut Problems,
@@ -86,9 +91,17 @@ pub(super) fn guard(
         |d| d.guard.confirm_within.as_ref(),
         PartialEq::eq,
     );
+    let generations = decide(
+        problems,
+        documents,
+        "keep_generations",
+        |d| d.guard.keep_generations.as_ref(),
+        PartialEq::eq,
+    );
     GuardSettings {
         keep: united(keep),
         from,
         confirm_within: confirm.map_or(Duration::from_secs(60), |at| at.value),
+        keep_generations: generations.map_or_else(keep_generations, |at| at.value),
     }
 }

@@ -116,4 +116,5 @@ pub(crate) struct RawGuard {
     pub keep: Option<At<Vec<At<String>>>>,
     pub from: Option<At<Vec<At<Word>>>>,
     pub confirm_within: Option<At<Duration>>,
+    pub keep_generations: Option<At<u32>>,
 }

@@ -76,7 +76,7 @@ fn choice<T: Copy>(table: &mut Table<'_, '_>, key: &str, words: &[(&str, T)]) ->
 pub(super) fn guard(root: &mut Table<'_, '_>, document: &mut Document) {
     let Some((at, table)) = root.table("guard") else { return };
     let mut table = Table::new(root.problems, "[guard]", at, table);
-    table.only(&["keep", "from", "confirm_within"]);
+    table.only(&["keep", "from", "confirm_within", "keep_generations"]);
     document.guard.keep = table.texts("keep", "write `keep = [\"ssh\"]`, or take the line out");
     if let Some(from) =
         table.texts("from", "take the `from` line out: then the sessions in use count")
@@ -88,5 +88,9 @@ pub(super) fn guard(root: &mut Table<'_, '_>, document: &mut Document) {
     if let Some(text) = table.text("confirm_within") {
         let duration = values::duration(table.problems, &text);
         document.guard.confirm_within = duration.map(|value| At { value, at: text.at });
+    }
+    if let Some(number) = table.number("keep_generations") {
+        let kept = values::keep_generations(table.problems, &number);
+        document.guard.keep_generations = kept.map(|value| At { value, at: number.at });
     }
 }

@@ -12,6 +12,9 @@ use std::time::Duration;
 /// How many may come at once where a rate does not say.
 const DEFAULT_BURST: u32 = 5;
 
+/// The bounds of `keep_generations`: there is always one to go back to.
+const KEEP_BOUNDS: (u32, u32) = (2, 1000);
+
 /// The bounds of `confirm_within`.
 pub(super) const CONFIRM_BOUNDS: (Duration, Duration) =
     (Duration::from_secs(10), Duration::from_secs(3600));
@@ -96,6 +99,21 @@ pub(super) fn duration(problems: &mut Problems, text: &At<String>) -> Option<Dur
         return None;
     }
     Some(duration)
+}
+
+/// Reads how many generations are kept.
+pub(super) fn keep_generations(problems: &mut Problems, number: &At<i64>) -> Option<u32> {
+    let (least, most) = KEEP_BOUNDS;
+    let kept = u32::try_from(number.value).ok().filter(|kept| (least..=most).contains(kept));
+    if kept.is_none() {
+        let message = format!("`keep_generations` cannot be {}", number.value);
+        problems.push(
+            Problem::error("bad-value", &number.at, message)
+                .label(format!("not from {least} to {most}"))
+                .fix("write `keep_generations = 32`"),
+        );
+    }
+    kept
 }
 
 /// Whether a word is written like a port rather than like a name.
