@@ -1,0 +1,205 @@
+//! Runs a program under ptrace(2), stops it before each system call by which it changes something
+//! outside itself, or says something, and kills it there if asked to.
+//!
+//! Nothing in the program knows of it. An effect is a call that makes, writes, syncs, renames or
+//! removes a file; that `nft`, its child, is started; and that `nft` sends something to the kernel.
+//! Killed before nft is started or sends, nft dies with it or goes on alone, as the case may be.
+
+use nix::libc;
+use nix::sys::ptrace::{self, Options};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// By itself, with this exit code.
+    Completed(i32),
+    /// Killed.
+    Killed,
+}
+
+/// Who makes a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Program,
+    Nft,
+    Other,
+}
+
+/// Runs `command`, whose program has the file name `program`. Before the effect number N, from 0,
+/// `dies(N, what)` says whether all ends there.
+pub fn run(command: &Command, program: &str, mut dies: impl FnMut(usize, &str) -> bool) -> End {
+    let first = start(command);
+    let mut threads: HashMap<Pid, Who> = HashMap::new();
+    let mut effects = 0;
+    let mut end = None;
+    loop {
+        // Only what this thread has started or traces; other tests have children, too.
+        let status = match waitpid(None, Some(WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD)) {
+            Ok(status) => status,
+            Err(nix::Error::ECHILD) => return end.unwrap(),
+            Err(error) => panic!("waitpid: {error}"),
+        };
+        let (pid, pass) = match status {
+            WaitStatus::Exited(pid, code) => {
+                threads.remove(&pid);
+                if pid == first && end.is_none() {
+                    end = Some(End::Completed(code));
+                }
+                continue;
+            }
+            WaitStatus::Signaled(pid, ..) => {
+                threads.remove(&pid);
+                if pid == first && end.is_none() {
+                    end = Some(End::Killed);
+                }
+                continue;
+            }
+            WaitStatus::PtraceSyscall(pid) => (pid, None),
+            WaitStatus::PtraceEvent(pid, _, event) => {
+                if event == libc::PTRACE_EVENT_EXEC {
+                    threads.remove(&pid);
+                }
+                (pid, None)
+            }
+            // Signals of its own; the stop that it began with is not repeated.
+            WaitStatus::Stopped(pid, signal) => (pid, Some(signal)),
+            WaitStatus::Continued(_) | WaitStatus::StillAlive => continue,
+        };
+        let started = !threads.contains_key(&pid);
+        let who = *threads.entry(pid).or_insert_with(|| who(pid, program));
+        let effect = match status {
+            WaitStatus::PtraceSyscall(_) => effect(pid, who),
+            WaitStatus::PtraceEvent(..) if started && who == Who::Nft => Some("start nft"),
+            _ => None,
+        };
+        if let Some(what) = effect
+            && end.is_none()
+        {
+            let number = effects;
+            effects += 1;
+            if dies(number, what) {
+                end = Some(End::Killed);
+                let _ = kill(first, Signal::SIGKILL);
+                if what == "start nft" {
+                    // It goes on alone.
+                    ptrace::detach(pid, None).unwrap();
+                    await_end(pid);
+                } else if who == Who::Nft {
+                    let _ = kill(pid, Signal::SIGKILL);
+                }
+                continue;
+            }
+        }
+        // A thread that was killed meanwhile is not there any more.
+        let _ = ptrace::syscall(pid, pass.filter(|signal| *signal != Signal::SIGSTOP));
+    }
+}
+
+/// Starts it, stopped before its first instruction, and traces it.
+#[expect(clippy::zombie_processes, reason = "the loop of `run` waits for all of them")]
+fn start(command: &Command) -> Pid {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let mut stopped = Command::new("sh");
+    stopped.args(["-c", "kill -STOP $$; exec \"$@\"", "sh"]).args(words);
+    for (name, value) in command.get_envs() {
+        stopped.env(name, value.unwrap_or_default());
+    }
+    stopped.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let child = stopped.spawn().unwrap();
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+    let stop = waitpid(pid, Some(WaitPidFlag::WUNTRACED)).unwrap();
+    assert!(matches!(stop, WaitStatus::Stopped(..)), "{stop:?}");
+    let options = Options::PTRACE_O_TRACESYSGOOD
+        | Options::PTRACE_O_TRACECLONE
+        | Options::PTRACE_O_TRACEFORK
+        | Options::PTRACE_O_TRACEVFORK
+        | Options::PTRACE_O_TRACEEXEC
+        | Options::PTRACE_O_EXITKILL;
+    ptrace::seize(pid, options).unwrap();
+    kill(pid, Signal::SIGCONT).unwrap();
+    pid
+}
+
+fn who(pid: Pid, program: &str) -> Who {
+    let exe = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+    match exe.file_name().and_then(|name| name.to_str()) {
+        Some(name) if name == program => Who::Program,
+        Some("nft") => Who::Nft,
+        _ => Who::Other,
+    }
+}
+
+/// The effect that a call is about to have.
+fn effect(pid: Pid, who: Who) -> Option<&'static str> {
+    let entry = || ptrace::syscall_info(pid).is_ok_and(|c| c.op == libc::PTRACE_SYSCALL_INFO_ENTRY);
+    if who == Who::Other || !entry() {
+        return None;
+    }
+    let (number, arguments) = call(pid)?;
+    if who == Who::Nft {
+        return matches!(number, libc::SYS_sendmsg | libc::SYS_sendto).then_some("nft sends");
+    }
+    let writes = libc::O_CREAT | libc::O_WRONLY | libc::O_RDWR | libc::O_TRUNC;
+    match number {
+        libc::SYS_openat => {
+            (arguments[2] & u64::from(writes.unsigned_abs()) != 0).then_some("open")
+        }
+        libc::SYS_write | libc::SYS_writev | libc::SYS_pwrite64 => Some("write"),
+        libc::SYS_fsync | libc::SYS_fdatasync => Some("sync"),
+        libc::SYS_renameat | libc::SYS_renameat2 => Some("rename"),
+        libc::SYS_unlinkat => Some("remove"),
+        libc::SYS_mkdirat => Some("make a directory"),
+        libc::SYS_ftruncate | libc::SYS_linkat | libc::SYS_symlinkat => Some("change"),
+        _ => older(number),
+    }
+}
+
+/// Calls that only older architectures have.
+#[cfg(target_arch = "x86_64")]
+fn older(number: i64) -> Option<&'static str> {
+    match number {
+        libc::SYS_open | libc::SYS_creat => Some("open"),
+        libc::SYS_rename => Some("rename"),
+        libc::SYS_unlink | libc::SYS_rmdir => Some("remove"),
+        libc::SYS_mkdir => Some("make a directory"),
+        libc::SYS_link | libc::SYS_symlink => Some("change"),
+        _ => None,
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn older(_: i64) -> Option<&'static str> {
+    None
+}
+
+/// The number of the call and its first three arguments.
+#[cfg(target_arch = "x86_64")]
+fn call(pid: Pid) -> Option<(i64, [u64; 3])> {
+    let registers = ptrace::getregs(pid).ok()?;
+    let number = i64::try_from(registers.orig_rax).ok()?;
+    Some((number, [registers.rdi, registers.rsi, registers.rdx]))
+}
+
+#[cfg(target_arch = "aarch64")]
+fn call(pid: Pid) -> Option<(i64, [u64; 3])> {
+    let registers = ptrace::getregs(pid).ok()?.regs;
+    Some((i64::try_from(registers[8]).ok()?, [registers[0], registers[1], registers[2]]))
+}
+
+/// Waits for a process that is nobody's here any more.
+fn await_end(pid: Pid) {
+    let end = Instant::now() + Duration::from_secs(20);
+    let state = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // A zombie has ended; its new parent may take its time.
+    while Path::new(&format!("/proc/{pid}")).exists() && !state().contains(") Z ") {
+        assert!(Instant::now() < end, "nft does not end");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
