@@ -8,10 +8,11 @@ use super::packet::{From, Packet, address};
 use super::reach::Reach;
 use super::state::RuleId;
 use super::{Analyzer, Answer, End, Event, Fate, Happened, Nowhere, Way};
+use crate::compile::TABLE;
 use crate::model::nft::{Hook, RejectWith, Verdict, text};
 use crate::model::{Bind, Endpoint, IfaceName, Owner, Protocol, ServedBy};
 use crate::observe::endpoints;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// The value of `format` in an explanation that this version writes.
@@ -47,7 +48,7 @@ pub struct Explanation {
 }
 
 /// A rule, or the policy of a chain.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Decider {
     /// Family and name of the table.
     pub table: String,
@@ -55,8 +56,15 @@ pub struct Decider {
     pub chain: String,
     /// The rule in nft's words; `policy drop` or `policy accept` for the chain's policy.
     pub rule: String,
-    /// The rule's handle; `None` for a policy.
+    /// The rule's handle; `None` for a policy, and for what is not in a kernel yet.
     pub handle: Option<u64>,
+}
+
+impl Decider {
+    /// Whether the rule is in fwctl's own table.
+    pub fn is_ours(&self) -> bool {
+        self.table.strip_prefix("inet ") == Some(TABLE)
+    }
 }
 
 impl std::fmt::Display for Decider {
@@ -193,21 +201,30 @@ impl Analyzer<'_> {
         end.by.map(|id| self.named(id))
     }
 
+    /// Which rule or policy drops or rejects the packets of one source; `None` where none does.
+    pub fn refuser(&self, answer: &Answer) -> Option<Decider> {
+        let drops = |end: &&End| matches!(end.fate, Fate::Dropped | Fate::Rejected(_));
+        let mut found = answer.ends.iter().filter(drops);
+        let certain = found.clone().find(|end| answer.guard(end) == Guard::ALWAYS);
+        let end = certain.or_else(|| found.next())?;
+        end.by.map(|id| self.named(id))
+    }
+
     /// A rule by its names.
     pub fn named(&self, id: RuleId) -> Decider {
-        let ruleset = self.program.ruleset;
-        let (table, chain) = (id.table_of(ruleset), id.chain_of(ruleset));
-        let rule = id.rule_of(ruleset);
+        let tables = &self.program.tables;
+        let (table, chain) = (id.table_of(tables), id.chain_of(tables));
+        let rule = id.rule_of(tables);
         Decider {
             table: format!("{} {}", table.family.as_str(), table.name),
             chain: chain.name.clone(),
             rule: rule.map_or_else(|| self.policy(id).to_owned(), |rule| text::rule(rule, table)),
-            handle: rule.map(|rule| rule.handle),
+            handle: rule.map(|rule| rule.handle).filter(|handle| *handle != 0),
         }
     }
 
     fn policy(&self, id: RuleId) -> &'static str {
-        let base = id.chain_of(self.program.ruleset).hook.as_ref();
+        let base = id.chain_of(&self.program.tables).hook.as_ref();
         match base.map(|base| &base.policy) {
             Some(Verdict::Drop) => "policy drop",
             _ => "policy accept",

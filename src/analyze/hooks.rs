@@ -39,7 +39,7 @@ pub enum Item {
 
 /// A base chain's declaration.
 pub fn base<'p>(program: &Program<'p>, id: RuleId) -> &'p BaseChain {
-    let base = id.chain_of(program.ruleset).hook.as_ref();
+    let base = id.chain_of(&program.tables).hook.as_ref();
     base.expect("only base chains stand at hooks")
 }
 
@@ -50,8 +50,12 @@ fn families(family: IpFamily) -> [Family; 2] {
 /// Sorts base chains as the kernel runs them.
 fn sort(program: &Program<'_>, chains: &mut [RuleId], order: Order) {
     chains.sort_by_key(|id| {
-        let table = id.table_of(program.ruleset).handle.cast_signed();
-        let chain = id.chain_of(program.ruleset).handle.cast_signed();
+        // What is not in a kernel yet will be registered last.
+        let table = match id.table_of(&program.tables).handle {
+            0 => i64::MAX,
+            handle => handle.cast_signed(),
+        };
+        let chain = id.chain_of(&program.tables).handle.cast_signed();
         // Within a table the order is known either way.
         let table = if order == Order::ByHandle { -table } else { table };
         (base(program, *id).priority, table, -chain)
@@ -138,13 +142,13 @@ pub fn ambiguous(program: &Program<'_>, family: IpFamily) -> Vec<(Hook, i32, Str
                 && *other != id.table
             {
                 let name = |table: usize| {
-                    let table = &program.ruleset.tables[table];
+                    let table = program.tables[table];
                     format!("{} {}", table.family.as_str(), table.name)
                 };
                 let tables = format!("{} and {}", name(*other), name(id.table));
                 found.push((hook, own.priority, tables));
             } else if !nat && matches!(own.priority, CONNTRACK | NAT_DESTINATION | NAT_SOURCE) {
-                let table = id.table_of(program.ruleset);
+                let table = id.table_of(&program.tables);
                 let tables = format!("{} {} and the kernel", table.family.as_str(), table.name);
                 found.push((hook, own.priority, tables));
             }

@@ -9,6 +9,7 @@
 //! for all sources of a zone: sources that no statement tells apart are asked about once.
 
 mod arrivals;
+mod asked;
 mod cuts;
 mod explain;
 mod exposed;
@@ -21,6 +22,7 @@ mod packet;
 mod passing;
 mod ports;
 mod program;
+mod prospect;
 mod reach;
 mod served;
 mod sets;
@@ -28,6 +30,7 @@ pub mod sources;
 mod state;
 mod step;
 mod translate;
+mod unseen;
 mod value;
 mod walk;
 mod way;
@@ -39,12 +42,15 @@ pub use exposed::{EXPOSURE_FORMAT, Exposed, Exposure, Violation, Witness, ZoneRe
 pub use exposure::exposure;
 pub use host::{Nowhere, Way};
 pub use packet::{CLIENT_PORT, ConnectionState, From, Packet};
+pub use prospect::{Prospect, ZoneProspect, prospects};
 pub use reach::{Reach, Summary};
 pub use state::{Env, Exactness, RuleId, State};
 pub use step::Unclear;
+pub use unseen::past_the_rules;
 
+use crate::compile::TABLE;
 use crate::model::IfaceName;
-use crate::model::nft::{Hook, RejectWith, Statement};
+use crate::model::nft::{Family, Hook, RejectWith, Statement, Table};
 use crate::observe::Snapshot;
 use cuts::{Cuts, Cutter};
 use guard::{Guard, Guards};
@@ -181,18 +187,40 @@ pub enum Happened {
 }
 
 impl<'s> Analyzer<'s> {
-    /// Prepares.
+    /// Prepares the ruleset that is in force.
     pub fn new(snapshot: &'s Snapshot) -> Self {
+        Self::over(snapshot, snapshot.ruleset.tables.iter().collect())
+    }
+
+    /// Prepares the ruleset that is predicted: fwctl's own table is this one, or is gone, and all
+    /// others are as they are.
+    pub fn predicted(snapshot: &'s Snapshot, own: Option<&'s Table>) -> Self {
+        let tables = snapshot.ruleset.tables.iter();
+        let others = tables.filter(|table| !(table.family == Family::Inet && table.name == TABLE));
+        Self::over(snapshot, others.chain(own).collect())
+    }
+
+    /// Prepares fwctl's own table alone, as if nothing else filtered on the host.
+    pub fn alone(snapshot: &'s Snapshot, own: &'s Table) -> Self {
+        Self::over(snapshot, vec![own])
+    }
+
+    fn over(snapshot: &'s Snapshot, tables: Vec<&'s Table>) -> Self {
         Self {
             snapshot,
-            program: Program::new(&snapshot.ruleset),
+            program: Program::new(tables),
             host: HostView::new(snapshot),
             cuts: RefCell::default(),
             passing: RefCell::default(),
         }
     }
 
-    /// The snapshot.
+    /// The tables that count.
+    pub fn tables(&self) -> &[&'s Table] {
+        &self.program.tables
+    }
+
+    /// The snapshot; its ruleset need not be the one that counts.
     pub fn snapshot(&self) -> &'s Snapshot {
         self.snapshot
     }

@@ -17,6 +17,27 @@ use std::collections::BTreeSet;
 pub struct Classes(BTreeSet<u16>);
 
 impl Classes {
+    /// Adds the cuts of a ruleset.
+    pub fn of_rules(&mut self, analyzer: &Analyzer<'_>) {
+        for table in analyzer.tables() {
+            for rule in table.chains.iter().flat_map(|chain| &chain.rules) {
+                for statement in &rule.statements {
+                    cut(statement, self);
+                }
+            }
+            table.sets.iter().for_each(|set| elements(set, self));
+        }
+    }
+
+    /// Adds the cuts of a policy.
+    pub fn of_policy(&mut self, policy: &Policy) {
+        for spec in policy.allow.iter().chain(&policy.deny).flat_map(|rule| &rule.ports) {
+            if let PortSpec::Ports(_, range) = spec {
+                self.range(range.first(), range.last());
+            }
+        }
+    }
+
     fn range(&mut self, first: u16, last: u16) {
         self.0.insert(first);
         self.0.extend(last.checked_add(1));
@@ -33,26 +54,6 @@ impl Classes {
         let pairs = firsts.iter().zip(lasts);
         pairs.filter_map(|(first, last)| PortRange::new(*first, last).ok()).collect()
     }
-}
-
-/// Gathers the cuts of a ruleset and a policy.
-pub fn classes(analyzer: &Analyzer<'_>, policy: Option<&Policy>) -> Classes {
-    let mut classes = Classes::default();
-    for table in &analyzer.snapshot().ruleset.tables {
-        for rule in table.chains.iter().flat_map(|chain| &chain.rules) {
-            for statement in &rule.statements {
-                cut(statement, &mut classes);
-            }
-        }
-        table.sets.iter().for_each(|set| elements(set, &mut classes));
-    }
-    let rules = policy.iter().flat_map(|policy| policy.allow.iter().chain(&policy.deny));
-    for spec in rules.flat_map(|rule| &rule.ports) {
-        if let PortSpec::Ports(_, range) = spec {
-            classes.range(range.first(), range.last());
-        }
-    }
-    classes
 }
 
 /// Whether a port is in what the operand loads.

@@ -5,7 +5,7 @@ use super::sources::Sources;
 use super::step::Change;
 use super::translate::Translation;
 use crate::model::IfaceName;
-use crate::model::nft::{BaseChain, Chain, Hook, Rule, Ruleset, Table};
+use crate::model::nft::{BaseChain, Chain, Hook, Rule, Table};
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -22,18 +22,18 @@ pub struct RuleId {
 
 impl RuleId {
     /// The table.
-    pub fn table_of(self, ruleset: &Ruleset) -> &Table {
-        &ruleset.tables[self.table]
+    pub fn table_of<'t>(self, tables: &[&'t Table]) -> &'t Table {
+        tables[self.table]
     }
 
     /// The chain.
-    pub fn chain_of(self, ruleset: &Ruleset) -> &Chain {
-        &ruleset.tables[self.table].chains[self.chain]
+    pub fn chain_of<'t>(self, tables: &[&'t Table]) -> &'t Chain {
+        &tables[self.table].chains[self.chain]
     }
 
     /// The rule; `None` for the chain's policy.
-    pub fn rule_of(self, ruleset: &Ruleset) -> Option<&Rule> {
-        self.rule.and_then(|rule| self.chain_of(ruleset).rules.get(rule))
+    pub fn rule_of<'t>(self, tables: &[&'t Table]) -> Option<&'t Rule> {
+        self.rule.and_then(|rule| self.chain_of(tables).rules.get(rule))
     }
 }
 

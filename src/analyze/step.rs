@@ -174,7 +174,10 @@ impl<'s> Scene<'_, 's> {
             Found::Nothing => Truth::No,
             Found::Unknown => Truth::Unknown,
         };
-        decided(truth.inverted(invert), unclear(key))
+        let counted = set.is_some_and(|set| self.program.is_filled_by_rate(self.table, set));
+        // Who is in a set that rules fill as they count tells how often he came.
+        let unclear = if counted { Unclear::Rate } else { unclear(key) };
+        decided(truth.inverted(invert), unclear)
     }
 
     fn verdict_map<'p>(&self, key: &[Operand], name: &str) -> Step<'p>

@@ -367,7 +367,7 @@ impl<'a, 's> Walk<'a, 's> {
 
     /// The statement in nft's words.
     fn name(&self, id: RuleId, index: usize) -> String {
-        let table = &self.analyzer.program.ruleset.tables[id.table];
+        let table = self.analyzer.program.tables[id.table];
         let rule = &self.analyzer.program.rules(id.table, id.chain)[id.rule.unwrap_or(0)];
         let mut context = text::Context::new(table);
         for statement in rule.statements.iter().take(index) {

@@ -111,7 +111,7 @@ impl Walk<'_, '_> {
             names.push(format!("legacy iptables table {table}"));
         }
         if link.is_some_and(|link| link.kind == LinkKind::Bridge) {
-            let tables = analyzer.program.ruleset.tables.iter().filter(|table| !table.dormant);
+            let tables = analyzer.program.tables.iter().filter(|table| !table.dormant);
             for table in tables.filter(|table| table.family == Family::Bridge) {
                 names.push(format!("table bridge {}", table.name));
             }
@@ -122,7 +122,7 @@ impl Walk<'_, '_> {
                 }
                 let chains = hooks::ingress(&analyzer.program, port.name.as_str(), Order::ByHandle);
                 for id in chains {
-                    let table = id.table_of(analyzer.program.ruleset);
+                    let table = id.table_of(&analyzer.program.tables);
                     let family = table.family.as_str();
                     names.push(format!("table {family} {} on {}", table.name, port.name));
                 }

@@ -2,9 +2,9 @@
 
 use super::Edit;
 use super::{
-    ExpectationResult, FORMAT, Marker, Notice, Outcome, Plan, diff::diff, exposure, exposure::Now,
-    marker, pending,
+    ExpectationResult, FORMAT, Marker, Notice, Outcome, Plan, diff::diff, exposure, marker, pending,
 };
+use crate::analyze::{Analyzer, past_the_rules};
 use crate::compile::{self, CARRIED_SETS, Carried, CompileError, Environment, TABLE, compile};
 use crate::model::nft::{Family, Table};
 use crate::observe::{EngineState, LinkKind, Snapshot};
@@ -44,20 +44,19 @@ pub fn plan(policy: &Policy, snapshot: &Snapshot) -> Result<Plan, Vec<CompileErr
         }
         edits = diff(Some(live_table), &table);
     }
-    let now = match (live_table, &live, &snapshot.installed) {
-        (None, _, _) => Now::Unfiltered,
-        (Some(_), Some(live), Some(installed)) if live.digest == installed.digest => {
-            Now::Policy(&installed.policy)
-        }
-        (Some(_), _, _) => Now::Unknown,
-    };
+    // New connections are what is asked about; those that are carried over open nothing anew.
+    let lasting = compile::lasting(&table);
+    let now = Analyzer::new(snapshot);
+    let later = (outcome != Outcome::Unchanged)
+        .then(|| Analyzer::predicted(snapshot, Some(lasting.as_ref())));
+    let exposure = exposure::exposure(policy, &now, later.as_ref());
     Ok(Plan {
         format: FORMAT.to_owned(),
         taken_at: snapshot.taken_at,
         host: snapshot.host.name.clone(),
         outcome,
         drift: drift(snapshot, &environment, live_table, live.as_ref()),
-        exposure: exposure::exposure(policy, &now, snapshot, &environment),
+        exposure,
         expectations: expectations(policy),
         notices: notices(snapshot, &environment),
         live,
@@ -159,6 +158,9 @@ fn notices(snapshot: &Snapshot, environment: &Environment) -> Vec<Notice> {
                 ),
             );
         }
+    }
+    for message in past_the_rules(snapshot) {
+        add("past-the-rules", format!("{message}: what this plan says of it may be wrong"));
     }
     if let Carried::Connections(connections) = &environment.carried {
         add(

@@ -1,153 +1,93 @@
-//! Who reaches which endpoint, as far as the policy decides: now and when the plan is applied.
+//! Who reaches which endpoint by all rules of the host: now, and when the plan is applied.
+//!
+//! In: the ruleset in force and the predicted one. Out: both answers, and who decides where it is
+//! not the policy.
 
 use super::{DecidedBy, EndpointExposure, Verdict, ZoneReach};
-use crate::compile::Environment;
-use crate::model::{Bind, Endpoint, IpFamily, PortRange, PortSpec, Protocol, ServedBy, ZoneRef};
-use crate::observe::{Snapshot, endpoints};
-use crate::policy::{self, Judge, Policy, Reach, ReachVerdict, Target};
-use std::collections::BTreeSet;
+use crate::analyze::{Analyzer, Prospect, Reach, ZoneProspect, prospects};
+use crate::model::{Bind, Endpoint, ServedBy, ZoneRef};
+use crate::policy::{self, Policy, ReachVerdict};
 
-/// What holds now.
-#[derive(Debug)]
-pub(super) enum Now<'p> {
-    /// No table of ours.
-    Unfiltered,
-    /// A table of ours that came from this policy.
-    Policy(&'p Policy),
-    /// A table of ours, and nobody knows from which policy.
-    Unknown,
-}
-
-/// Every endpoint of the host.
+/// Every endpoint of the host; `predicted` is `None` where nothing changes.
 pub(super) fn exposure(
     policy: &Policy,
-    now: &Now<'_>,
-    snapshot: &Snapshot,
-    environment: &Environment,
+    live: &Analyzer<'_>,
+    predicted: Option<&Analyzer<'_>>,
 ) -> Vec<EndpointExposure> {
-    let containers = environment.container_interfaces(snapshot);
-    let after = Judge::with_containers(policy, &containers);
-    let before = match now {
-        Now::Policy(policy) => Some(Judge::with_containers(policy, &containers)),
-        Now::Unfiltered | Now::Unknown => None,
+    let told = |Prospect { endpoint, reach }: Prospect| {
+        let reach = reach.into_iter().map(|own| told(&endpoint, own)).collect();
+        EndpointExposure { endpoint, reach }
     };
-    let zones = zones(policy);
-    let mut cuts = cuts(policy);
-    if let Now::Policy(policy) = now {
-        cuts.extend(self::cuts(policy));
-    }
-    let mut exposure: Vec<EndpointExposure> = Vec::new();
-    for endpoint in endpoints(snapshot) {
-        for ports in split(endpoint.protocol, endpoint.ports, &cuts) {
-            let endpoint = Endpoint { ports, ..endpoint.clone() };
-            let mut reach = Vec::new();
-            for zone in &zones {
-                for family in families(endpoint.bind) {
-                    let before = before.as_ref().map_or(
-                        match now {
-                            Now::Unknown => Verdict::Unknown,
-                            Now::Unfiltered | Now::Policy(_) => Verdict::Unfiltered,
-                        },
-                        |judge| {
-                            answer(judge, &endpoint, zone, family)
-                                .map_or(Verdict::Unknown, |reach| reach.after)
-                        },
-                    );
-                    if let Some(answer) = answer(&after, &endpoint, zone, family) {
-                        let before = if answer.decided_by == DecidedBy::Loopback {
-                            Verdict::Closed
-                        } else {
-                            before
-                        };
-                        reach.push(ZoneReach { before, ..answer });
-                    }
-                }
-            }
-            let again = exposure.last_mut().filter(|last| {
-                last.reach == reach
-                    && last.endpoint.ports.last().checked_add(1) == Some(ports.first())
-                    && Endpoint { ports, ..last.endpoint.clone() } == endpoint
-            });
-            match again {
-                Some(last) => {
-                    last.endpoint.ports = PortRange::new(last.endpoint.ports.first(), ports.last())
-                        .expect("one range behind the other ascends");
-                }
-                None => exposure.push(EndpointExposure { endpoint, reach }),
-            }
-        }
-    }
-    exposure
+    prospects(live, predicted, policy).into_iter().map(told).collect()
 }
 
-/// The zones that the table is about: what comes from outside, widest first, and containers. The
-/// host itself reaches everything.
-fn zones(policy: &Policy) -> Vec<ZoneRef> {
-    let declared = policy.zones.keys().map(|name| ZoneRef::Declared(name.clone()));
-    let mut zones = vec![ZoneRef::Internet];
-    zones.extend(declared);
-    zones.push(ZoneRef::Containers);
-    zones
-}
-
-fn families(bind: Bind) -> Vec<IpFamily> {
-    match bind {
-        Bind::Any => IpFamily::BOTH.to_vec(),
-        Bind::AnyIpv4 => vec![IpFamily::Ipv4],
-        Bind::AnyIpv6 => vec![IpFamily::Ipv6],
-        Bind::Address(address) => vec![IpFamily::of(address)],
-    }
-}
-
-fn answer(
-    judge: &Judge<'_>,
-    endpoint: &Endpoint,
-    zone: &ZoneRef,
-    family: IpFamily,
-) -> Option<ZoneReach> {
-    let (dialled, network) = match (&endpoint.bind, &endpoint.served_by) {
-        (_, ServedBy::Routed { network }) => (None, Some(network.clone())),
-        (Bind::Address(address), _) => (Some(*address), None),
-        (Bind::Any | Bind::AnyIpv4 | Bind::AnyIpv6, _) => (None, None),
+fn told(endpoint: &Endpoint, own: ZoneProspect) -> ZoneReach {
+    let says = said(own.says);
+    let after = verdict(own.after);
+    let decided_by = decided_by(endpoint, &own, says, after);
+    let silent = matches!(decided_by, DecidedBy::Loopback | DecidedBy::Engine);
+    let neighbour = match decided_by {
+        // Who keeps out is told before who lets in only so often.
+        DecidedBy::Neighbour => own.refused_by.or(own.decided_by),
+        DecidedBy::PastPolicy | DecidedBy::Unclear => own.decided_by,
+        DecidedBy::Allow
+        | DecidedBy::Deny
+        | DecidedBy::Default
+        | DecidedBy::Loopback
+        | DecidedBy::ContainerNetwork
+        | DecidedBy::Engine
+        | DecidedBy::Host => None,
     };
-    let port = endpoint.protocol.has_ports().then_some(endpoint.ports.first());
-    let target = Target { protocol: endpoint.protocol, port, dialled, network };
-    let reach = judge.reach(zone, family, &target)?;
-    let loopback = matches!(endpoint.bind, Bind::Address(address) if address.is_loopback());
-    // A container that dials a published port is translated to another container: what containers
-    // send to each other is left to the engine.
-    let between = *zone == ZoneRef::Containers
-        && matches!(endpoint.served_by, ServedBy::Published { .. } | ServedBy::Routed { .. });
-    let (after, decided_by) = if loopback {
-        (Verdict::Closed, DecidedBy::Loopback)
-    } else if between {
-        (Verdict::Unfiltered, DecidedBy::Engine)
-    } else {
-        (verdict(&reach), decided_by(&reach, target.network.is_some()))
-    };
-    let origins = if loopback || between { Vec::new() } else { reach.origins };
-    Some(ZoneReach {
-        zone: zone.clone(),
-        family,
-        before: after,
+    ZoneReach {
+        zone: own.zone,
+        family: own.family,
+        before: verdict(own.before),
         after,
+        policy: says,
         decided_by,
-        origins,
-        witness: Some(reach.witness.address),
-    })
-}
-
-fn verdict(reach: &Reach) -> Verdict {
-    match reach.verdict {
-        ReachVerdict::Open => Verdict::Open,
-        ReachVerdict::Limited => Verdict::Limited,
-        ReachVerdict::Partial => Verdict::Partial,
-        ReachVerdict::Closed => Verdict::Closed,
+        origins: if silent { Vec::new() } else { own.origins },
+        neighbour: neighbour.filter(|rule| !rule.is_ours()),
+        depends_on: own.depends_on,
+        witness: own.witness.map(|witness| witness.source),
     }
 }
 
-fn decided_by(reach: &Reach, routed: bool) -> DecidedBy {
-    match reach.by {
+fn decided_by(endpoint: &Endpoint, own: &ZoneProspect, says: Verdict, after: Verdict) -> DecidedBy {
+    let published = matches!(endpoint.served_by, ServedBy::Published { .. });
+    let routed = matches!(endpoint.served_by, ServedBy::Routed { .. });
+    let loopback = matches!(endpoint.bind, Bind::Address(address) if address.is_loopback());
+    let openness = super::openness;
+    // A container that dials a published port may be translated to another container: what
+    // containers send to each other is left to the engine.
+    let between = own.zone == ZoneRef::Containers
+        && (published || routed)
+        && openness(after) > openness(says);
+    if loopback && after == Verdict::Closed && own.refused_by.is_none() {
+        DecidedBy::Loopback
+    } else if after == Verdict::Unknown {
+        DecidedBy::Unclear
+    } else if between || own.by == policy::DecidedBy::LeftToEngine {
+        DecidedBy::Engine
+    } else if openness(after) < openness(says) {
+        let keeps = own.refused_by.as_ref().or(own.decided_by.as_ref());
+        match keeps {
+            Some(rule) if !rule.is_ours() => DecidedBy::Neighbour,
+            None if after == Verdict::Closed => DecidedBy::Host,
+            // The part of a zone that can come here at all fares as the rules say of it.
+            Some(_) | None => by_policy(own.by, routed),
+        }
+    } else if openness(after) > openness(says) {
+        match &own.decided_by {
+            Some(rule) if rule.is_ours() => by_policy(own.by, routed),
+            Some(_) | None => DecidedBy::PastPolicy,
+        }
+    } else {
+        by_policy(own.by, routed)
+    }
+}
+
+fn by_policy(by: policy::DecidedBy, routed: bool) -> DecidedBy {
+    match by {
         policy::DecidedBy::Deny => DecidedBy::Deny,
         policy::DecidedBy::Default if routed => DecidedBy::ContainerNetwork,
         policy::DecidedBy::Default => DecidedBy::Default,
@@ -156,25 +96,21 @@ fn decided_by(reach: &Reach, routed: bool) -> DecidedBy {
     }
 }
 
-/// The ports at which some rule begins, or has just ended, by protocol.
-fn cuts(policy: &Policy) -> BTreeSet<(Protocol, u16)> {
-    let mut cuts = BTreeSet::new();
-    for rule in policy.allow.iter().chain(&policy.deny) {
-        for spec in &rule.ports {
-            if let PortSpec::Ports(protocol, range) = spec {
-                cuts.insert((*protocol, range.first()));
-                cuts.extend(range.last().checked_add(1).map(|behind| (*protocol, behind)));
-            }
-        }
+fn verdict(reach: Reach) -> Verdict {
+    match reach {
+        Reach::Open => Verdict::Open,
+        Reach::Limited => Verdict::Limited,
+        Reach::Partial => Verdict::Partial,
+        Reach::Closed => Verdict::Closed,
+        Reach::Unknown => Verdict::Unknown,
     }
-    cuts
 }
 
-/// A range of ports, cut wherever the policy may say something else.
-fn split(protocol: Protocol, ports: PortRange, cuts: &BTreeSet<(Protocol, u16)>) -> Vec<PortRange> {
-    let mut firsts = vec![ports.first()];
-    let inside = (protocol, ports.first())..=(protocol, ports.last());
-    firsts.extend(cuts.range(inside).map(|(_, port)| *port).filter(|port| *port > ports.first()));
-    let lasts = firsts.iter().skip(1).map(|first| first - 1).chain([ports.last()]);
-    firsts.iter().zip(lasts).filter_map(|(first, last)| PortRange::new(*first, last).ok()).collect()
+fn said(verdict: ReachVerdict) -> Verdict {
+    match verdict {
+        ReachVerdict::Open => Verdict::Open,
+        ReachVerdict::Limited => Verdict::Limited,
+        ReachVerdict::Partial => Verdict::Partial,
+        ReachVerdict::Closed => Verdict::Closed,
+    }
 }

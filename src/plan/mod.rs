@@ -14,6 +14,7 @@ pub mod transaction;
 pub use build::plan;
 pub use status::{Counted, Ended, STATUS_FORMAT, State, Status, Waiting, status};
 
+use crate::analyze::Decider;
 use crate::model::nft::{Chain, Element, Rule, Set, Table};
 use crate::model::{Endpoint, IpFamily, ZoneRef};
 use crate::policy::Origin;
@@ -167,24 +168,30 @@ pub struct ZoneReach {
     pub zone: ZoneRef,
     /// The IP version.
     pub family: IpFamily,
-    /// Now.
+    /// Now, by all rules of the host.
     pub before: Verdict,
-    /// When the plan is applied.
+    /// When the plan is applied, by all rules of the host.
     pub after: Verdict,
-    /// What in the policy decides that.
+    /// What the policy alone says.
+    pub policy: Verdict,
+    /// What decides.
     pub decided_by: DecidedBy,
-    /// The lines of the policy that decide; empty for the default.
+    /// The lines of the policy that speak of it; empty for the default.
     pub origins: Vec<Origin>,
+    /// The rule of another's table that decides otherwise than the policy.
+    #[serde(default)]
+    pub neighbour: Option<Decider>,
+    /// On what it depends, by name.
+    #[serde(default)]
+    pub depends_on: Vec<String>,
     /// A source for which it is so.
     pub witness: Option<IpAddr>,
 }
 
-/// Whether packets reach an endpoint, as far as fwctl decides.
+/// Whether packets reach an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// fwctl does not filter yet: whatever else is on the host decides.
-    Unfiltered,
     /// From the whole zone.
     Open,
     /// From the whole zone, at a limited rate.
@@ -193,11 +200,21 @@ pub enum Verdict {
     Partial,
     /// From nowhere in the zone.
     Closed,
-    /// A table of ours filters, and it is not known by which policy.
+    /// It depends on something that is not known.
     Unknown,
 }
 
-/// What in the policy decides.
+/// How open a verdict is. What is not known may be open.
+pub(crate) fn openness(verdict: Verdict) -> u8 {
+    match verdict {
+        Verdict::Closed => 0,
+        Verdict::Partial => 1,
+        Verdict::Limited => 2,
+        Verdict::Open | Verdict::Unknown => 3,
+    }
+}
+
+/// What decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DecidedBy {
@@ -213,6 +230,14 @@ pub enum DecidedBy {
     ContainerNetwork,
     /// Between containers, which is left to their engine.
     Engine,
+    /// A neighbour's rule: less gets through than the policy would let.
+    Neighbour,
+    /// The host itself does not take the packet there, whatever the rules say.
+    Host,
+    /// More gets through than the policy lets: its table does not see these packets.
+    PastPolicy,
+    /// It is not known.
+    Unclear,
 }
 
 /// Whether an `[[expect]]` holds.

@@ -6,7 +6,7 @@
 
 use super::{phrase, style};
 use crate::model::{Bind, IpFamily, ServedBy, ZoneRef};
-use crate::plan::{DecidedBy, EndpointExposure, Verdict, ZoneReach};
+use crate::plan::{DecidedBy, EndpointExposure, Verdict, ZoneReach, openness};
 use anstyle::Style;
 use std::collections::BTreeMap;
 
@@ -25,6 +25,9 @@ pub struct Reach {
     pub after: Verdict,
     /// What decides, with the lines of the policy.
     pub because: String,
+    /// What a neighbour's rule keeps closed, or closes in part, although the policy lets it in: by
+    /// which rule.
+    pub kept_by: Option<String>,
 }
 
 /// One thing that can be dialled.
@@ -62,14 +65,7 @@ pub enum Change {
 impl Change {
     /// What becomes of a door that fared so before and fares so after.
     pub fn of(before: Verdict, after: Verdict) -> Option<Self> {
-        // How open, not how different: a policy that opens what nobody filtered changes nothing.
-        let openness = |verdict| match verdict {
-            Verdict::Closed => 0,
-            Verdict::Partial => 1,
-            Verdict::Limited => 2,
-            // What is not known may be open: nothing is said to open that was so before.
-            Verdict::Open | Verdict::Unfiltered | Verdict::Unknown => 3,
-        };
+        // How open, not how different: nothing is said to open that may have been open before.
         match (openness(before), openness(after)) {
             (0, 0) => None,
             (_, 0) => Some(Self::Closes),
@@ -113,6 +109,22 @@ impl Row {
             match groups.iter_mut().find(same) {
                 Some(group) => group.1.push(reach),
                 None => groups.push((change, vec![reach])),
+            }
+        }
+        groups
+    }
+
+    /// What neighbours keep closed, by which rule, with the zones for which they do.
+    pub fn kept(&self) -> Vec<(&str, Vec<&Reach>)> {
+        let mut groups: Vec<(&str, Vec<&Reach>)> = Vec::new();
+        for reach in &self.reach {
+            let Some(rule) = &reach.kept_by else { continue };
+            let same = |group: &&mut (&str, Vec<&Reach>)| {
+                group.0 == rule && group.1[0].after == reach.after
+            };
+            match groups.iter_mut().find(same) {
+                Some(group) => group.1.push(reach),
+                None => groups.push((rule, vec![reach])),
             }
         }
         groups
@@ -213,7 +225,7 @@ pub fn rows(exposure: &[EndpointExposure], whole: bool) -> Vec<Row> {
 pub fn zones(rows: &[Row]) -> Vec<ZoneRef> {
     let mut zones: Vec<ZoneRef> = Vec::new();
     for reach in rows.iter().flat_map(|row| &row.reach) {
-        let plain = |verdict| matches!(verdict, Verdict::Open | Verdict::Unfiltered);
+        let plain = |verdict| verdict == Verdict::Open;
         let told = reach.zone != ZoneRef::Host || !plain(reach.before) || !plain(reach.after);
         if told && !zones.contains(&reach.zone) {
             zones.push(reach.zone.clone());
@@ -223,7 +235,15 @@ pub fn zones(rows: &[Row]) -> Vec<ZoneRef> {
     zones
 }
 
-type Fate = (Verdict, Verdict, DecidedBy, String);
+/// How a door fares for one zone and IP version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Fate {
+    before: Verdict,
+    after: Verdict,
+    decided_by: DecidedBy,
+    because: String,
+    kept_by: Option<String>,
+}
 
 /// Sockets and published ports that are one to whoever dials.
 struct Door {
@@ -247,8 +267,14 @@ impl Door {
         };
         let fate = |reach: &ZoneReach| {
             let key = (phrase::zone_order(&reach.zone), reach.zone.clone(), reach.family);
-            let because = phrase::because(reach.decided_by, &reach.origins);
-            (key, (reach.before, reach.after, reach.decided_by, because))
+            let fate = Fate {
+                before: reach.before,
+                after: reach.after,
+                decided_by: reach.decided_by,
+                because: phrase::because(reach),
+                kept_by: phrase::kept_by(reach),
+            };
+            (key, fate)
         };
         Self {
             order: (
@@ -303,17 +329,19 @@ impl Door {
             Bind::Any | Bind::Address(_) => "",
         };
         let loopback = |((_, zone, _), fate): (&(_, ZoneRef, _), &Fate)| {
-            *zone == ZoneRef::Host || fate.2 == DecidedBy::Loopback
+            *zone == ZoneRef::Host || fate.decided_by == DecidedBy::Loopback
         };
         let loopback = !self.fates.is_empty() && self.fates.iter().all(loopback);
         // The map is sorted by zone, then IP version.
         let mut reach: Vec<Reach> = Vec::new();
-        for ((_, zone, family), (before, after, _, because)) in self.fates {
-            let mut own =
-                Reach { zone, families: vec![family], apart: false, before, after, because };
+        for ((_, zone, family), Fate { before, after, because, kept_by, .. }) in self.fates {
+            let families = vec![family];
+            let mut own = Reach { zone, families, apart: false, before, after, because, kept_by };
             match reach.last_mut() {
                 Some(last) if last.zone == own.zone => {
-                    let fate = |reach: &Reach| (reach.before, reach.after, reach.because.clone());
+                    let fate = |reach: &Reach| {
+                        (reach.before, reach.after, reach.because.clone(), reach.kept_by.clone())
+                    };
                     if fate(last) == fate(&own) {
                         last.families.push(family);
                     } else {

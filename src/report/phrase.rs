@@ -1,7 +1,7 @@
 //! How values are said to people; text, tables and Markdown use the same words.
 
 use crate::model::{Bind, Endpoint, IpFamily, Owner, ServedBy, ZoneRef};
-use crate::plan::{DecidedBy, Verdict};
+use crate::plan::{DecidedBy, Verdict, ZoneReach};
 use crate::policy::Origin;
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -37,7 +37,6 @@ pub fn list(items: &[String]) -> String {
 /// A verdict.
 pub fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
-        Verdict::Unfiltered => "unfiltered",
         Verdict::Open => "open",
         Verdict::Limited => "limited",
         Verdict::Partial => "partial",
@@ -116,16 +115,59 @@ pub fn path(served_by: &ServedBy) -> String {
     }
 }
 
-/// What decides, and where that is written: `allow policy.toml:12`, `default`.
-pub fn because(decided_by: DecidedBy, origins: &[Origin]) -> String {
-    let word = match decided_by {
+/// What decides, and where that is written: `allow policy.toml:12`, `default`,
+/// `ip filter INPUT, though allow policy.toml:12`.
+pub fn because(reach: &ZoneReach) -> String {
+    let chain = reach.neighbour.as_ref().map(|rule| format!("{} {}", rule.table, rule.chain));
+    let chain = chain.unwrap_or_else(|| "a neighbour".to_owned());
+    match reach.decided_by {
+        DecidedBy::Neighbour => {
+            format!("{chain}, though {}", written(said(reach.policy), &reach.origins))
+        }
+        DecidedBy::PastPolicy => {
+            format!("past {}", written(said(reach.policy), &reach.origins))
+        }
+        DecidedBy::Unclear => match &reach.depends_on[..] {
+            [] => "not known".to_owned(),
+            names => format!("depends on {}", list(names)),
+        },
+        decided_by => written(word(decided_by), &reach.origins),
+    }
+}
+
+/// By which rule a neighbour keeps closed what the policy lets in; `None` where none does.
+pub fn kept_by(reach: &ZoneReach) -> Option<String> {
+    (reach.decided_by == DecidedBy::Neighbour).then(|| {
+        let rule = reach.neighbour.as_ref().map(ToString::to_string);
+        rule.unwrap_or_else(|| "a neighbour's rule".to_owned())
+    })
+}
+
+/// What the policy says, in a word.
+fn said(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Closed => "deny",
+        Verdict::Open | Verdict::Limited | Verdict::Partial | Verdict::Unknown => "allow",
+    }
+}
+
+fn word(decided_by: DecidedBy) -> &'static str {
+    match decided_by {
         DecidedBy::Allow => "allow",
         DecidedBy::Deny => "deny",
         DecidedBy::Default => "default",
         DecidedBy::Loopback => "bound to loopback",
         DecidedBy::Engine => "between containers: left to their engine",
         DecidedBy::ContainerNetwork => "container networks are closed",
-    };
+        DecidedBy::Neighbour => "a neighbour",
+        DecidedBy::Host => "the host does not take it there",
+        DecidedBy::PastPolicy => "past the policy",
+        DecidedBy::Unclear => "not known",
+    }
+}
+
+/// A word and the lines of the policy that it stands for: `allow policy.toml:12`.
+fn written(word: &str, origins: &[Origin]) -> String {
     let mut text = word.to_owned();
     let mut file = None;
     for (index, origin) in origins.iter().enumerate() {
@@ -176,8 +218,8 @@ mod tests {
             origin("web", 4),
             origin("web", 7),
         ];
-        assert_eq!(because(DecidedBy::Allow, &origins), "allow policy.toml:3,9, web:4 and 1 more");
-        assert_eq!(because(DecidedBy::Default, &[]), "default");
+        assert_eq!(written("allow", &origins), "allow policy.toml:3,9, web:4 and 1 more");
+        assert_eq!(written("default", &[]), "default");
     }
 
     #[test]

@@ -119,6 +119,11 @@ impl<'p> Judge<'p> {
         self.reach_from(&region, target.spec(), To::of(target))
     }
 
+    /// Whether some rule speaks of the dialled address.
+    pub fn tells_addresses_apart(&self) -> bool {
+        self.policy.allow.iter().chain(&self.policy.deny).any(|rule| !rule.to.is_empty())
+    }
+
     /// Whether no source at all is meant.
     pub fn is_empty(&self, source: &Source) -> bool {
         self.space.source(source).is_empty()

@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 
 /// What a reader of both the doors and these changes must know.
 pub const REMARK: &str = "Apply puts the table back as the policy says. What a door was before is \
-                          told above as the policy had it, without these changes.";
+                          told above as it is now, with these changes.";
 
 /// The title over what was changed by hand.
 pub fn title(plan: &Plan) -> String {

@@ -1,5 +1,6 @@
 //! Plans of a web server with Docker, as tests of the reports need them.
 
+use crate::analyze::Decider;
 use crate::model::nft::build;
 use crate::model::nft::{
     Chain, Element, ElementKey, Elements, Family, KeyType, Rule, Set, SetData, SetFlags, Table,
@@ -55,8 +56,11 @@ fn exposure(mut endpoint: Endpoint, owner: Owner, fates: &[Fate<'_>]) -> Endpoin
             family,
             before: *before,
             after: *after,
+            policy: *after,
             decided_by: *decided_by,
             origins: origins.to_vec(),
+            neighbour: None,
+            depends_on: Vec::new(),
             witness: None,
         })
     };
@@ -165,7 +169,7 @@ fn plan(outcome: Outcome, live: Option<Marker>, desired: Marker) -> Plan {
 pub fn first() -> Plan {
     let mut plan = plan(Outcome::Create, None, marker(1));
     plan.edits = creation(&plan.table);
-    plan.exposure = doors(|_, _| Verdict::Unfiltered);
+    plan.exposure = doors(|_, _| Verdict::Open);
     plan.notices.push(Notice {
         id: "carried-connections".to_owned(),
         message: "Nothing on this host tracks connections yet: the 3 that are open now are \
@@ -188,6 +192,25 @@ pub fn change() -> Plan {
     for one in &mut plan.exposure {
         if one.endpoint.bind == Bind::AnyIpv6 {
             one.reach.iter_mut().for_each(|reach| reach.before = Verdict::Open);
+        }
+    }
+    // A neighbour lets nobody of the internet dial 443 over IPv4, and nobody knows about one port.
+    for one in &mut plan.exposure {
+        for reach in &mut one.reach {
+            let internet = (reach.zone == ZoneRef::Internet, reach.family);
+            if one.endpoint.ports.first() == 443 && internet == (true, IpFamily::Ipv4) {
+                (reach.after, reach.decided_by) = (Verdict::Closed, DecidedBy::Neighbour);
+                reach.neighbour = Some(Decider {
+                    table: "ip filter".to_owned(),
+                    chain: "ufw-user-input".to_owned(),
+                    rule: "tcp dport 443 counter drop".to_owned(),
+                    handle: Some(7),
+                });
+            }
+            if one.endpoint.ports.first() == 80 && internet == (true, IpFamily::Ipv6) {
+                (reach.after, reach.decided_by) = (Verdict::Unknown, DecidedBy::Unclear);
+                reach.depends_on = vec!["xt match string".to_owned()];
+            }
         }
     }
     plan.expectations.push(ExpectationResult {

@@ -22,6 +22,7 @@ pub fn markdown(plan: &Plan) -> String {
     ] {
         doors(&mut out, &rows, change, title);
     }
+    kept(&mut out, &rows);
     let failed: Vec<_> = plan.expectations.iter().filter(|one| !one.failures.is_empty()).collect();
     if !failed.is_empty() {
         out.push_str("\n### The policy expects, and does not get\n\n");
@@ -45,6 +46,28 @@ pub fn markdown(plan: &Plan) -> String {
     table(&mut out, &rows, plan.outcome);
     diff(&mut out, plan);
     out
+}
+
+/// What neighbours keep closed although the policy lets it in.
+fn kept(out: &mut String, rows: &[Row]) {
+    let mut lines = String::new();
+    for row in rows {
+        for (rule, group) in row.kept() {
+            let _ = writeln!(
+                lines,
+                "| {} | {} | {} | {} | {} |",
+                escape(&row.dialled),
+                escape(&row.who),
+                escape(&row.from(&group)),
+                phrase::verdict(group[0].after),
+                code(rule)
+            );
+        }
+    }
+    if !lines.is_empty() {
+        let head = "| port | served by | from | is | by |\n|---|---|---|---|---|";
+        let _ = write!(out, "\n### {}\n\n{head}\n{lines}", summary::KEPT);
+    }
 }
 
 fn doors(out: &mut String, rows: &[Row], change: Change, title: &str) {

@@ -6,6 +6,9 @@ use crate::plan::{Edit, Outcome, Plan};
 use crate::report::exposure::{Change, Row};
 use crate::report::phrase::{count, list, thousands};
 
+/// The title over what others keep closed.
+pub const KEPT: &str = "Allowed by the policy, and kept closed by others";
+
 /// What apply would do to the table.
 pub fn headline(plan: &Plan) -> String {
     let host = &plan.host;
@@ -57,8 +60,14 @@ pub fn effect(plan: &Plan, rows: &[Row]) -> String {
     }
     let doors =
         if parts.is_empty() { "No endpoint opens or closes".to_owned() } else { list(&parts) };
+    let kept = rows.iter().filter(|row| !row.kept().is_empty()).count();
+    let kept = match kept {
+        0 => String::new(),
+        1 => "Others keep 1 closed that the policy opens. ".to_owned(),
+        many => format!("Others keep {many} closed that the policy opens. "),
+    };
     let hand = if plan.drift.is_empty() { "" } else { "Someone changed the table by hand. " };
-    format!("{doors}. {hand}{}", expectations(plan)).trim_end().to_owned()
+    format!("{doors}. {kept}{hand}{}", expectations(plan)).trim_end().to_owned()
 }
 
 fn expectations(plan: &Plan) -> String {

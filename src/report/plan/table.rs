@@ -135,9 +135,7 @@ fn paragraph(row: &Row, zones: &[ZoneRef], view: View) -> String {
 fn verdict(verdict: Verdict) -> Cell {
     let style = match verdict {
         Verdict::Open => style::ADDED,
-        Verdict::Limited | Verdict::Partial | Verdict::Unfiltered | Verdict::Unknown => {
-            style::CHANGED
-        }
+        Verdict::Limited | Verdict::Partial | Verdict::Unknown => style::CHANGED,
         Verdict::Closed => style::FAINT,
     };
     Cell::new(phrase::verdict(verdict), style)

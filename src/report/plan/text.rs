@@ -25,6 +25,7 @@ pub fn text(plan: &Plan, view: View) -> String {
     ] {
         doors(&mut out, &rows, change, title, view);
     }
+    kept(&mut out, &rows, view);
     expectations(&mut out, plan, view);
     for notice in &plan.notices {
         let _ = writeln!(out);
@@ -105,6 +106,28 @@ fn doors(out: &mut String, rows: &[Row], change: Change, title: &str, view: View
     if !wide.is_empty() {
         let _ = writeln!(out, "\n{}", styled(style::STRONG, title));
         out.push_str(&if wide.width(2) <= view.width { wide.render(2) } else { narrow });
+    }
+}
+
+/// What neighbours keep closed although the policy lets it in.
+fn kept(out: &mut String, rows: &[Row], view: View) {
+    let mut shown = String::new();
+    for row in rows {
+        let groups = row.kept();
+        if groups.is_empty() {
+            continue;
+        }
+        let dialled = format!("! {} ", row.dialled);
+        shown.push_str(&labelled(2, &dialled, style::CHANGED, &described(row), view.width));
+        for (rule, group) in groups {
+            let after = format!("{} ", phrase::verdict(group[0].after));
+            let reason = format!("from {}, by {rule}", row.from(&group));
+            shown.push_str(&labelled(6, &after, Style::new(), &reason, view.width));
+        }
+    }
+    if !shown.is_empty() {
+        let title = styled(style::STRONG, summary::KEPT);
+        let _ = write!(out, "\n{title}\n{shown}");
     }
 }
 

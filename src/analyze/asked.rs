@@ -1,0 +1,282 @@
+//! One endpoint, zone and IP version: the questions that are asked of the engine, and the answer.
+
+use super::explain::Decider;
+use super::exposed::{Exposed, Violation, Witness, ZoneReach};
+use super::exposure::push;
+use super::packet::{From, Packet, number};
+use super::ports::Classes;
+use super::reach::{Reach, Summary};
+use super::served::{path, serves};
+use super::{Analyzer, Arrival, End, Fate};
+use crate::model::{Bind, Endpoint, IpFamily, Owner, PortRange, Protocol, ServedBy, ZoneRef};
+use crate::observe::{Socket, SocketState};
+use crate::policy::{self, Judge, Policy, ReachVerdict, Target};
+use std::net::IpAddr;
+
+fn zones(policy: Option<&Policy>) -> Vec<ZoneRef> {
+    let declared = policy.iter().flat_map(|policy| policy.zones.keys());
+    let mut zones = vec![ZoneRef::Internet];
+    zones.extend(declared.map(|name| ZoneRef::Declared(name.clone())));
+    zones.push(ZoneRef::Containers);
+    zones
+}
+
+/// The questions' common ground.
+pub(super) struct Asked<'a, 's> {
+    pub analyzer: &'a Analyzer<'s>,
+    pub judge: Option<&'a Judge<'a>>,
+    pub arrivals: &'a [(ZoneRef, IpFamily, Vec<Arrival>)],
+}
+
+/// The ways in of every zone, over each IP version.
+pub(super) fn arrivals(
+    analyzer: &Analyzer<'_>,
+    policy: Option<&Policy>,
+) -> Vec<(ZoneRef, IpFamily, Vec<Arrival>)> {
+    let mut all = Vec::new();
+    for zone in zones(policy) {
+        for family in IpFamily::BOTH {
+            all.push((zone.clone(), family, analyzer.arrivals(policy, &zone, family)));
+        }
+    }
+    all
+}
+
+/// An answer about one dialled address.
+pub(super) struct Told {
+    pub address: IpAddr,
+    pub summary: Summary,
+    pub witness: Option<Witness>,
+    pub decided_by: Option<Decider>,
+    /// Who keeps out those of the zone that do not get through.
+    pub refused_by: Option<Decider>,
+    pub path: String,
+}
+
+impl Asked<'_, '_> {
+    pub fn all_ports(&self, classes: &Classes) -> Vec<Exposed> {
+        let mut found = Vec::new();
+        for protocol in [Protocol::TCP, Protocol::UDP] {
+            for ports in classes.split(protocol, PortRange::ALL) {
+                let port = Endpoint {
+                    protocol,
+                    ports,
+                    bind: Bind::Any,
+                    device: None,
+                    owner: Owner::default(),
+                    served_by: ServedBy::HostSocket,
+                };
+                let reach = self.reach(&port, None);
+                push(&mut found, port, reach, false);
+            }
+        }
+        found.retain(|exposed| exposed.reach.iter().any(|reach| reach.verdict != Reach::Closed));
+        found
+    }
+
+    pub fn reach(&self, endpoint: &Endpoint, listener: Option<&Endpoint>) -> Vec<ZoneReach> {
+        let mut found = Vec::new();
+        for (zone, family, arrivals) in self.arrivals {
+            let dialled = self.dialled(endpoint, *family);
+            if dialled.is_empty() || arrivals.is_empty() {
+                continue;
+            }
+            let told: Vec<Told> = dialled
+                .iter()
+                .filter_map(|address| self.told(endpoint, listener, arrivals, *address))
+                .collect();
+            let differs = told.iter().any(|own| {
+                (own.summary.reach, &own.decided_by, &own.path)
+                    != (told[0].summary.reach, &told[0].decided_by, &told[0].path)
+            });
+            let shown = if differs { told.len() } else { 1 };
+            for own in told.into_iter().take(shown) {
+                found.push(self.judged(endpoint, zone, *family, own, differs));
+            }
+        }
+        found
+    }
+
+    /// The addresses that can be dialled for it; one that is bound to every address answers on
+    /// each of the host's.
+    pub fn dialled(&self, endpoint: &Endpoint, family: IpFamily) -> Vec<IpAddr> {
+        let any = match endpoint.bind {
+            Bind::Address(address) => {
+                return if IpFamily::of(address) == family { vec![address] } else { Vec::new() };
+            }
+            Bind::Any => true,
+            Bind::AnyIpv4 => family == IpFamily::Ipv4,
+            Bind::AnyIpv6 => family == IpFamily::Ipv6,
+        };
+        if any { self.analyzer.own_addresses(family) } else { Vec::new() }
+    }
+
+    /// The answer for one dialled address, by whichever way the zone comes.
+    pub fn told(
+        &self,
+        endpoint: &Endpoint,
+        listener: Option<&Endpoint>,
+        arrivals: &[Arrival],
+        address: IpAddr,
+    ) -> Option<Told> {
+        let family = IpFamily::of(address);
+        let mut all: Option<Told> = None;
+        for arrival in arrivals {
+            if let (Some(device), From::Interface(name)) = (&endpoint.device, &arrival.from)
+                && device != name
+            {
+                continue;
+            }
+            let source = arrival.first(family)?;
+            let port = endpoint.ports.first();
+            let from = arrival.from.clone();
+            let one = Packet::new(from, source, address, endpoint.protocol, port);
+            let packet = Packet { sources: arrival.sources.clone(), ..one.clone() };
+            let arrives = |end: &End| match listener {
+                Some(listener) => serves(listener, end) || self.proxied(listener, end),
+                None => end.fate.passes(),
+            };
+            let summary = self.analyzer.ask(&packet).summary(family, arrives);
+            let chosen = match summary.reach {
+                Reach::Open | Reach::Limited | Reach::Partial => summary.admitted,
+                Reach::Closed => summary.refused,
+                Reach::Unknown => summary.doubtful,
+            };
+            let source = chosen.unwrap_or(source);
+            let alone = |source: IpAddr| Packet {
+                sources: vec![(number(source), number(source))],
+                ..one.clone()
+            };
+            let answer = self.analyzer.ask(&alone(source));
+            let decided_by = self.analyzer.decider(&answer, arrives);
+            let refused_by = match (summary.reach, summary.refused) {
+                (Reach::Closed, _) => self.analyzer.refuser(&answer),
+                (Reach::Partial, Some(refused)) => {
+                    self.analyzer.refuser(&self.analyzer.ask(&alone(refused)))
+                }
+                _ => None,
+            };
+            let interface = match &arrival.from {
+                From::Interface(name) => Some(name.to_string()),
+                From::Host => None,
+            };
+            let told = Told {
+                address,
+                summary,
+                witness: Some(Witness { source, interface }),
+                decided_by,
+                refused_by,
+                path: path(listener, &answer.ends),
+            };
+            all = Some(match all {
+                None => told,
+                Some(other) => both(other, told),
+            });
+        }
+        all
+    }
+
+    /// Whether the engine's proxy takes in what nothing translated.
+    fn proxied(&self, endpoint: &Endpoint, end: &End) -> bool {
+        let ServedBy::Published { .. } = endpoint.served_by else { return false };
+        let to = end.state.env.destination;
+        let listens = |socket: &Socket| {
+            socket.state == SocketState::Listening
+                && socket.namespace.is_none()
+                && socket.protocol == endpoint.protocol
+                && Some(socket.local.port()) == end.state.env.port
+                && (socket.local.ip() == to || socket.local.ip().is_unspecified())
+                && (socket.local.is_ipv4() == to.is_ipv4() || !socket.v6only)
+        };
+        end.fate == Fate::Delivered && self.analyzer.snapshot().sockets.iter().any(listens)
+    }
+
+    fn judged(
+        &self,
+        endpoint: &Endpoint,
+        zone: &ZoneRef,
+        family: IpFamily,
+        told: Told,
+        differs: bool,
+    ) -> ZoneReach {
+        let target = target(endpoint, told.address);
+        let says = self.judge.and_then(|judge| judge.reach(zone, family, &target));
+        let verdict = told.summary.reach;
+        let violation = says.as_ref().and_then(|says| violation(verdict, says.verdict));
+        ZoneReach {
+            zone: zone.clone(),
+            family,
+            address: differs.then_some(told.address),
+            verdict,
+            path: told.path,
+            decided_by: told.decided_by,
+            policy: says.as_ref().map(|says| match says.by {
+                policy::DecidedBy::Allow => "allow",
+                policy::DecidedBy::Deny => "deny",
+                policy::DecidedBy::Default
+                | policy::DecidedBy::AlwaysPasses
+                | policy::DecidedBy::LeftToEngine => "default",
+            }),
+            policy_verdict: says.as_ref().map(|says| says.verdict),
+            origins: says.map(|says| says.origins).unwrap_or_default(),
+            violation,
+            witness: told.witness,
+            depends_on: told.summary.depends_on,
+        }
+    }
+}
+
+/// What a client dials who dials this address.
+pub(super) fn target(endpoint: &Endpoint, address: IpAddr) -> Target {
+    let (dialled, network) = match &endpoint.served_by {
+        ServedBy::Routed { network } => (None, Some(network.clone())),
+        ServedBy::HostSocket | ServedBy::Proxy | ServedBy::Published { .. } => {
+            (Some(address), None)
+        }
+    };
+    let port = endpoint.protocol.has_ports().then_some(endpoint.ports.first());
+    Target { protocol: endpoint.protocol, port, dialled, network }
+}
+
+/// The answer for two ways in, or two dialled addresses, together.
+pub(super) fn both(one: Told, two: Told) -> Told {
+    let reach = match (one.summary.reach, two.summary.reach) {
+        (a, b) if a == b => a,
+        (Reach::Unknown, _) | (_, Reach::Unknown) => Reach::Unknown,
+        (Reach::Open, Reach::Limited) | (Reach::Limited, Reach::Open) => Reach::Limited,
+        _ => Reach::Partial,
+    };
+    let mut depends_on = one.summary.depends_on.clone();
+    for name in &two.summary.depends_on {
+        if !depends_on.contains(name) {
+            depends_on.push(name.clone());
+        }
+    }
+    // The way that lets more through, or is less known, tells more.
+    let rank = |reach: Reach| match reach {
+        Reach::Unknown => 4,
+        Reach::Open => 3,
+        Reach::Limited => 2,
+        Reach::Partial => 1,
+        Reach::Closed => 0,
+    };
+    let refused_by = one.refused_by.clone().or_else(|| two.refused_by.clone());
+    let more = if rank(two.summary.reach) > rank(one.summary.reach) { two } else { one };
+    Told { summary: Summary { reach, depends_on, ..more.summary.clone() }, refused_by, ..more }
+}
+
+/// Whether more gets through than may.
+fn violation(verdict: Reach, says: ReachVerdict) -> Option<Violation> {
+    match (verdict, says) {
+        (Reach::Closed, _)
+        | (_, ReachVerdict::Open)
+        | (Reach::Limited, ReachVerdict::Limited)
+        | (Reach::Partial, ReachVerdict::Partial | ReachVerdict::Limited) => None,
+        (Reach::Unknown, _) => Some(Violation::NotProved),
+        (Reach::Limited, ReachVerdict::Partial | ReachVerdict::Closed)
+        | (Reach::Partial, ReachVerdict::Closed)
+        | (Reach::Open, ReachVerdict::Limited | ReachVerdict::Partial | ReachVerdict::Closed) => {
+            Some(Violation::Forbidden)
+        }
+    }
+}

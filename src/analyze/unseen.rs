@@ -1,0 +1,46 @@
+//! What filters or serves past all rules of a host, or could not be read, in words.
+
+use crate::observe::{EngineState, Snapshot};
+
+/// What no rule of nftables decides: programs below it, what is forwarded past it, and what another
+/// program filters that was not read.
+pub fn past_the_rules(snapshot: &Snapshot) -> Vec<String> {
+    let mut found = Vec::new();
+    for link in snapshot.links.iter().filter(|link| link.xdp) {
+        found.push(format!("an XDP program on {} sees packets before any rule", link.name));
+    }
+    for table in &snapshot.legacy_tables {
+        found.push(format!("the legacy iptables table {table} is loaded, and was not read"));
+    }
+    for network in snapshot.engines.iter().flat_map(|engine| &engine.networks) {
+        if matches!(network.driver.as_str(), "macvlan" | "ipvlan") {
+            found.push(format!(
+                "containers on the {} network {} are reached past the rules of this host",
+                network.driver, network.name
+            ));
+        }
+    }
+    for table in &snapshot.ruleset.tables {
+        for object in table.objects.iter().filter(|own| own.kind == "flowtable") {
+            found.push(format!(
+                "connections in the flowtable {} of table {} {} are forwarded past the rules",
+                object.name,
+                table.family.as_str(),
+                table.name
+            ));
+        }
+    }
+    found
+}
+
+/// The same, and what could not be read.
+pub(super) fn unseen(snapshot: &Snapshot) -> Vec<String> {
+    let mut found = past_the_rules(snapshot);
+    for engine in &snapshot.engines {
+        if !matches!(engine.state, EngineState::Answered | EngineState::Absent) {
+            found.push(format!("the container engine at {} did not answer", engine.socket));
+        }
+    }
+    found.extend(snapshot.warnings.iter().map(|own| format!("{}: {}", own.subject, own.message)));
+    found
+}
