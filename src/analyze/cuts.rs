@@ -267,7 +267,7 @@ impl Cutter<'_, '_> {
 }
 
 /// The length of a mask that is a prefix.
-fn leading_ones(mask: &[u8]) -> Option<u32> {
+pub(super) fn leading_ones(mask: &[u8]) -> Option<u32> {
     let ones: u32 = mask.iter().map(|byte| byte.count_ones()).sum();
     let mut left = ones;
     for byte in mask {

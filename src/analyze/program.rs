@@ -1,104 +1,125 @@
 //! A ruleset made ready: rules in their one form, names looked up once.
 
+use super::gate::Gate;
 use super::state::RuleId;
-use crate::model::nft::{Family, Hook, Rule, Set, Statement, Table};
+use crate::model::nft::{Elements, Family, Hook, Rule, Set, Statement, Table};
+use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
 
-/// A ruleset, ready for many questions.
+/// A ruleset, ready for many questions. What is not asked about is not looked at.
 #[derive(Debug)]
 pub struct Program<'s> {
     /// The tables.
     pub tables: Vec<&'s Table>,
-    /// Canonical rules, by table and chain.
-    rules: Vec<Vec<Vec<Rule>>>,
-    chains: Vec<HashMap<&'s str, usize>>,
-    sets: Vec<HashMap<&'s str, usize>>,
-    /// Sets to which rules add.
-    filled: Vec<BTreeSet<&'s str>>,
-    /// Those of them whose elements count packets.
-    counted: Vec<BTreeSet<&'s str>>,
+    names: Vec<Names<'s>>,
+}
+
+/// What is found by name in a table, and its chains once they were asked about.
+#[derive(Debug)]
+struct Names<'s> {
+    chains: HashMap<&'s str, usize>,
+    sets: HashMap<&'s str, usize>,
+    ready: Vec<OnceCell<Rules<'s>>>,
+    filled: OnceCell<Filled<'s>>,
+}
+
+/// The sets of a table to which its rules add.
+#[derive(Debug, Default)]
+struct Filled<'s> {
+    all: BTreeSet<&'s str>,
+    /// Those whose elements count packets.
+    counted: BTreeSet<&'s str>,
+}
+
+/// The rules of a chain.
+#[derive(Debug)]
+struct Rules<'s> {
+    /// In their one form.
+    canonical: Vec<Cow<'s, Rule>>,
+    gates: Vec<Gate>,
 }
 
 impl<'s> Program<'s> {
     /// Prepares.
     pub fn new(tables: Vec<&'s Table>) -> Self {
-        let canonical = |table: &&Table| -> Vec<Vec<Rule>> {
-            let rules = |chain: &crate::model::nft::Chain| {
-                chain.rules.iter().map(Rule::canonical).collect()
-            };
-            table.chains.iter().map(rules).collect()
+        let names = |table: &&'s Table| Names {
+            chains: table.chains.iter().enumerate().map(|(at, own)| (&*own.name, at)).collect(),
+            sets: table.sets.iter().enumerate().map(|(at, own)| (&*own.name, at)).collect(),
+            ready: table.chains.iter().map(|_| OnceCell::new()).collect(),
+            filled: OnceCell::new(),
         };
-        let filled = |table: &&'s Table| {
-            let statements = table.chains.iter().flat_map(|chain| &chain.rules);
-            let statements = statements.flat_map(|rule| &rule.statements);
-            let name = |statement: &'s Statement| match statement {
-                Statement::UpdateSet { set, .. } => Some(set.as_str()),
-                _ => None,
+        Self { names: tables.iter().map(names).collect(), tables }
+    }
+
+    fn ready(&self, table: usize, chain: usize) -> &Rules<'s> {
+        self.names[table].ready[chain].get_or_init(|| {
+            let own = self.tables[table];
+            let rules = &own.chains[chain].rules;
+            let canonical: Vec<Cow<'s, Rule>> = rules.iter().map(Rule::in_one_form).collect();
+            let gate = |rule: &Cow<'s, Rule>| {
+                Gate::of(rule, own.family, &|name: &str| self.settled(table, name))
             };
-            statements.filter_map(name).collect()
-        };
-        let counted = |table: &&'s Table| {
-            let statements = table.chains.iter().flat_map(|chain| &chain.rules);
-            let statements = statements.flat_map(|rule| &rule.statements);
-            let name = |statement: &'s Statement| match statement {
-                Statement::UpdateSet { set, statements, .. }
-                    if statements.iter().any(|own| matches!(own, Statement::Limit(_))) =>
-                {
-                    Some(set.as_str())
-                }
-                _ => None,
-            };
-            statements.filter_map(name).collect()
-        };
-        Self {
-            rules: tables.iter().map(canonical).collect(),
-            chains: tables
-                .iter()
-                .map(|table| {
-                    table
-                        .chains
-                        .iter()
-                        .enumerate()
-                        .map(|(at, own)| (own.name.as_str(), at))
-                        .collect()
-                })
-                .collect(),
-            sets: tables
-                .iter()
-                .map(|table| {
-                    table.sets.iter().enumerate().map(|(at, own)| (own.name.as_str(), at)).collect()
-                })
-                .collect(),
-            filled: tables.iter().map(filled).collect(),
-            counted: tables.iter().map(counted).collect(),
-            tables,
-        }
+            let gates = canonical.iter().map(gate).collect();
+            Rules { canonical, gates }
+        })
     }
 
     /// The rules of a chain.
-    pub fn rules(&self, table: usize, chain: usize) -> &[Rule] {
-        &self.rules[table][chain]
+    pub fn rules(&self, table: usize, chain: usize) -> &[Cow<'s, Rule>] {
+        &self.ready(table, chain).canonical
+    }
+
+    /// What each rule of a chain can be about at most.
+    pub fn gates(&self, table: usize, chain: usize) -> &[Gate] {
+        &self.ready(table, chain).gates
+    }
+
+    /// The set of this name, if it holds what was read whatever packets come.
+    pub fn settled(&self, table: usize, name: &str) -> Option<&'s Set> {
+        self.set(table, name).filter(|set| {
+            !set.flags.timeout
+                && set.statements.is_empty()
+                && matches!(&set.elements, Elements::Listed(all) if !all.is_empty())
+                && !self.is_filled_by_rules(table, set)
+        })
     }
 
     /// The chain of this name.
     pub fn chain(&self, table: usize, name: &str) -> Option<usize> {
-        self.chains[table].get(name).copied()
+        self.names[table].chains.get(name).copied()
     }
 
     /// The set of this name.
     pub fn set(&self, table: usize, name: &str) -> Option<&'s Set> {
-        let index = *self.sets[table].get(name)?;
+        let index = *self.names[table].sets.get(name)?;
         self.tables[table].sets.get(index)
     }
 
     /// Whether rules add to the set, so that what it holds is not only what was read.
     pub fn is_filled_by_rules(&self, table: usize, set: &Set) -> bool {
-        set.flags.dynamic || self.filled[table].contains(set.name.as_str())
+        set.flags.dynamic || self.filled(table).all.contains(set.name.as_str())
     }
 
     /// Whether rules add to the set whoever they count.
     pub fn is_filled_by_rate(&self, table: usize, set: &Set) -> bool {
-        self.counted[table].contains(set.name.as_str())
+        self.filled(table).counted.contains(set.name.as_str())
+    }
+
+    fn filled(&self, table: usize) -> &Filled<'s> {
+        self.names[table].filled.get_or_init(|| {
+            let mut filled = Filled::default();
+            let rules = self.tables[table].chains.iter().flat_map(|chain| &chain.rules);
+            for statement in rules.flat_map(|rule| &rule.statements) {
+                if let Statement::UpdateSet { set, statements, .. } = statement {
+                    filled.all.insert(set);
+                    if statements.iter().any(|own| matches!(own, Statement::Limit(_))) {
+                        filled.counted.insert(set);
+                    }
+                }
+            }
+            filled
+        })
     }
 
     /// The base chains at a hook that see packets of an IP version: table, chain.

@@ -5,11 +5,12 @@
 //! that changes nothing leaves no trace.
 
 use super::cuts::Cuts;
+use super::gate::Gate;
 use super::guard::{Guard, Guards};
 use super::load::Scene;
-use super::packet::{Packet, address};
+use super::packet::{Packet, address, number};
 use super::sources::{Sources, Span, add, union_all};
-use super::state::{Place, RuleId, State};
+use super::state::{Exactness, Place, RuleId, State};
 use super::step::{Step, Unclear};
 use super::translate::Translation;
 use super::{Analyzer, End, Event, Fate, Happened, Unknown};
@@ -139,8 +140,13 @@ impl<'a, 's> Walk<'a, 's> {
     ) -> Vec<State> {
         let mut returned = Vec::new();
         let mut here = states;
-        let count = self.analyzer.program.rules(id.table, id.chain).len();
-        for rule in 0..count {
+        let analyzer = self.analyzer;
+        let gates = analyzer.program.gates(id.table, id.chain);
+        let mut about = self.about(&here);
+        for (rule, gate) in gates.iter().enumerate() {
+            if !gate.meets(&about) {
+                continue;
+            }
             if here.is_empty() {
                 break;
             }
@@ -150,9 +156,50 @@ impl<'a, 's> Walk<'a, 's> {
             }
             let next = exits.next;
             here = self.merged(next);
+            about = self.about(&here);
         }
         returned.extend(here);
         self.merged(returned)
+    }
+
+    /// The values that stand in the packets of these states.
+    fn about(&self, states: &[State]) -> Gate {
+        let packet = self.packet;
+        let version = if packet.destination.is_ipv4() { 4 } else { 6 };
+        let protocol = packet.protocol.0;
+        let mut gate =
+            Gate { version: (version, version), protocol: (protocol, protocol), ..Gate::ANY };
+        let overwritten = states.iter().any(|state| state.env.overwritten);
+        if overwritten {
+            return gate;
+        }
+        let all = |holds: fn(&State) -> bool| states.iter().all(holds);
+        if all(|state| !state.env.source_port_changed) {
+            gate.source_port = (packet.source_port, packet.source_port);
+        }
+        let mut ports = states.iter().map(|state| state.env.port);
+        if let Some(Some(first)) = ports.next()
+            && ports.all(|port| port == Some(first))
+        {
+            gate.port = (first, first);
+        }
+        let mut to = states.iter().map(|state| {
+            (state.env.exactness == Exactness::Exact).then_some(state.env.destination)
+        });
+        if let Some(Some(first)) = to.next()
+            && to.all(|own| own == Some(first))
+        {
+            gate.destination = (number(first), number(first));
+        }
+        if all(|state| state.env.source.is_none()) {
+            let spans = || states.iter().map(|state| state.sources.spans());
+            let first = spans().filter_map(|own| own.first()).map(|span| span.first).min();
+            let last = spans().filter_map(|own| own.last()).map(|span| span.last).max();
+            if let (Some(first), Some(last)) = (first, last) {
+                gate.source = (first, last);
+            }
+        }
+        gate
     }
 
     fn rule(

@@ -91,6 +91,21 @@ pub fn read() -> Result<Network, NetlinkError> {
     Ok(network)
 }
 
+/// How many links, addresses and routes stand in these messages.
+pub(super) fn from_messages(bytes: &[u8]) -> usize {
+    let Ok(NetlinkPayload::InnerMessage(message)) =
+        NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes).map(|own| own.payload)
+    else {
+        return 0;
+    };
+    match message {
+        RouteNetlinkMessage::NewLink(link) => usize::from(to_link(&link).is_some()),
+        RouteNetlinkMessage::NewAddress(own) => usize::from(to_address(&own).is_some()),
+        RouteNetlinkMessage::NewRoute(route) => to_routes(&route, &BTreeMap::new()).len(),
+        _ => 0,
+    }
+}
+
 fn collect(
     channel: &mut Channel,
     request: impl Fn() -> RouteNetlinkMessage,

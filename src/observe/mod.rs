@@ -14,6 +14,8 @@ mod activation;
 mod cgroup;
 mod endpoints;
 mod engines;
+#[doc(hidden)]
+pub mod foreign;
 #[allow(
     clippy::case_sensitive_file_extension_comparisons,
     reason = "systemd's names of units are case-sensitive"

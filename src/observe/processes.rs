@@ -85,7 +85,7 @@ fn read(id: u32) -> Option<Process> {
 }
 
 /// Reads `/proc/PID/status`.
-fn from_status(status: &str) -> Process {
+pub(super) fn from_status(status: &str) -> Process {
     let mut process = Process::default();
     for line in status.lines() {
         let Some((key, value)) = line.split_once(':') else { continue };

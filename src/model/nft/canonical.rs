@@ -5,8 +5,34 @@
 
 use super::{CompareOp, MetaKey, Operand, PayloadBase, Rule, Selector, Statement, Transform};
 use crate::model::Protocol;
+use std::borrow::Cow;
 
 impl Rule {
+    /// The rule in its one form (see [`Self::canonical`]); itself where it is in that form.
+    pub fn in_one_form(&self) -> Cow<'_, Self> {
+        let mut before: Option<&Statement> = None;
+        for statement in &self.statements {
+            let left = match statement {
+                Statement::Compare { left, .. } => left.as_slice(),
+                _ => &[],
+            };
+            let plain = match left {
+                [Operand { selector, transforms }] => {
+                    let wide = matches!(selector, Selector::Payload { base, offset, len }
+                        if merges(*base, *offset, *len));
+                    transforms.is_empty() && !wide
+                }
+                _ => true,
+            };
+            let bounds = before.is_some_and(|before| range(before, statement).is_some());
+            if !plain || bounds {
+                return Cow::Owned(self.canonical());
+            }
+            before = Some(statement);
+        }
+        Cow::Borrowed(self)
+    }
+
     /// The rule in the one form that every version of nft leads to.
     ///
     /// - A comparison with a prefix of whole bytes compares these bytes only; older and newer
@@ -93,7 +119,18 @@ fn short_prefix(left: &[Operand], op: CompareOp, right: &[u8]) -> Option<(Operan
     Some((Operand::plain(selector), keep))
 }
 
-/// The fields that nft merged into one load and comparison.
+/// Whether nft may have merged fields into such a load.
+fn merges(base: PayloadBase, offset: u32, len: u32) -> bool {
+    matches!(
+        (base, offset, len),
+        (PayloadBase::Network, 12, 8)
+            | (PayloadBase::Network, 8, 32)
+            | (PayloadBase::Transport, 0, 2 | 4)
+            | (PayloadBase::Link, 0, 12 | 14)
+            | (PayloadBase::Link, 6, 8)
+    )
+}
+
 /// The protocol that the statement asks for.
 fn l4proto(statement: &Statement) -> Option<Protocol> {
     let Statement::Compare { left, op: CompareOp::Eq, right } = statement else { return None };
@@ -105,6 +142,7 @@ fn l4proto(statement: &Statement) -> Option<Protocol> {
     }
 }
 
+/// The fields that nft merged into one load and comparison.
 fn split(statement: Statement, protocol: Option<Protocol>) -> Vec<Statement> {
     let Statement::Compare { left, op: CompareOp::Eq, right } = &statement else {
         return vec![statement];

@@ -12,7 +12,7 @@ use crate::model::IpFamily;
 use serde::{Deserialize, Serialize};
 
 /// One statement of a rule.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Statement {
     /// Goes on where the comparison holds (`cmp`).

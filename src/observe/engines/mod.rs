@@ -5,7 +5,7 @@
 //! addresses and ports; never environments, arguments or labels.
 
 mod api;
-mod convert;
+pub(super) mod convert;
 
 use super::{Engine, EngineKind, EngineState, Link, LinkKind, Warning};
 use rustix::io::Errno;

@@ -137,6 +137,11 @@ fn dump(
     Ok(())
 }
 
+/// Whether these bytes tell a socket.
+pub(super) fn is_socket(body: &[u8]) -> bool {
+    parse(Protocol::TCP, body).is_some()
+}
+
 /// Reads `struct inet_diag_msg` and its attributes; `None` for what is no endpoint.
 fn parse(protocol: Protocol, body: &[u8]) -> Option<RawSocket> {
     let family = *body.first()?;

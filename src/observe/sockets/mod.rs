@@ -21,6 +21,16 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::Path;
 
+/// How many sockets stand in a text of `/proc`.
+pub(super) fn from_text(text: &str) -> usize {
+    proc_net::count(text)
+}
+
+/// Whether a message of the kernel's diagnosis tells a socket.
+pub(super) fn from_message(body: &[u8]) -> usize {
+    usize::from(diag::is_socket(body))
+}
+
 /// A container's network namespace: its name, and a process that is in it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Namespace {

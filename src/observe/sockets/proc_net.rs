@@ -29,6 +29,12 @@ pub fn sctp(sockets: &mut Vec<RawSocket>) {
     }
 }
 
+/// How many sockets the lines of either file tell.
+pub(super) fn count(text: &str) -> usize {
+    let raw = text.lines().filter_map(raw_line).count();
+    raw + text.lines().filter_map(sctp_line).flatten().count()
+}
+
 /// `sl local remote st queues timer retrnsmt uid timeout inode …`, with the protocol for a port.
 fn raw_line(line: &str) -> Option<RawSocket> {
     let mut words = line.split_ascii_whitespace();
