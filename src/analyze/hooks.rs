@@ -9,6 +9,7 @@ use super::program::Program;
 use super::state::RuleId;
 use crate::model::IpFamily;
 use crate::model::nft::{BaseChain, Family, Hook};
+use std::cmp::Reverse;
 
 /// `NF_IP_PRI_CONNTRACK`.
 const CONNTRACK: i32 = -200;
@@ -52,13 +53,12 @@ fn sort(program: &Program<'_>, chains: &mut [RuleId], order: Order) {
     chains.sort_by_key(|id| {
         // What is not in a kernel yet will be registered last.
         let table = match id.table_of(&program.tables).handle {
-            0 => i64::MAX,
-            handle => handle.cast_signed(),
+            0 => u64::MAX,
+            handle => handle,
         };
-        let chain = id.chain_of(&program.tables).handle.cast_signed();
         // Within a table the order is known either way.
-        let table = if order == Order::ByHandle { -table } else { table };
-        (base(program, *id).priority, table, -chain)
+        let table = if order == Order::ByHandle { u64::MAX - table } else { table };
+        (base(program, *id).priority, table, Reverse(id.chain_of(&program.tables).handle))
     });
 }
 

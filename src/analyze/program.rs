@@ -20,23 +20,23 @@ pub struct Program<'s> {
 struct Names<'s> {
     chains: HashMap<&'s str, usize>,
     sets: HashMap<&'s str, usize>,
-    ready: Vec<OnceCell<Rules<'s>>>,
-    filled: OnceCell<Filled<'s>>,
+    ready: Vec<OnceCell<Rules>>,
+    filled: OnceCell<Filled>,
 }
 
 /// The sets of a table to which its rules add.
 #[derive(Debug, Default)]
-struct Filled<'s> {
-    all: BTreeSet<&'s str>,
+struct Filled {
+    all: BTreeSet<String>,
     /// Those whose elements count packets.
-    counted: BTreeSet<&'s str>,
+    counted: BTreeSet<String>,
 }
 
 /// The rules of a chain.
 #[derive(Debug)]
-struct Rules<'s> {
-    /// In their one form.
-    canonical: Vec<Cow<'s, Rule>>,
+struct Rules {
+    /// In their one form, where they are not in it as they are.
+    canonical: HashMap<usize, Rule>,
     gates: Vec<Gate>,
 }
 
@@ -52,22 +52,35 @@ impl<'s> Program<'s> {
         Self { names: tables.iter().map(names).collect(), tables }
     }
 
-    fn ready(&self, table: usize, chain: usize) -> &Rules<'s> {
+    fn ready(&self, table: usize, chain: usize) -> &Rules {
         self.names[table].ready[chain].get_or_init(|| {
             let own = self.tables[table];
+            let mut ready = Rules { canonical: HashMap::new(), gates: Vec::new() };
             let rules = &own.chains[chain].rules;
-            let canonical: Vec<Cow<'s, Rule>> = rules.iter().map(Rule::in_one_form).collect();
-            let gate = |rule: &Cow<'s, Rule>| {
-                Gate::of(rule, own.family, &|name: &str| self.settled(table, name))
-            };
-            let gates = canonical.iter().map(gate).collect();
-            Rules { canonical, gates }
+            ready.gates.reserve_exact(rules.len());
+            for (index, rule) in rules.iter().enumerate() {
+                let rule = rule.in_one_form();
+                let settled = |name: &str| self.settled(table, name);
+                ready.gates.push(Gate::of(&rule, own.family, &settled));
+                if let Cow::Owned(rule) = rule {
+                    ready.canonical.insert(index, rule);
+                }
+            }
+            ready
         })
     }
 
-    /// The rules of a chain.
-    pub fn rules(&self, table: usize, chain: usize) -> &[Cow<'s, Rule>] {
-        &self.ready(table, chain).canonical
+    /// A rule of a chain in its one form.
+    pub fn rule(&self, table: usize, chain: usize, rule: usize) -> &Rule {
+        let canonical = &self.ready(table, chain).canonical;
+        let changed = if canonical.is_empty() { None } else { canonical.get(&rule) };
+        changed.unwrap_or(&self.tables[table].chains[chain].rules[rule])
+    }
+
+    /// The rules of a chain in their one form.
+    pub fn rules(&self, table: usize, chain: usize) -> impl Iterator<Item = &Rule> {
+        let count = self.tables[table].chains[chain].rules.len();
+        (0..count).map(move |rule| self.rule(table, chain, rule))
     }
 
     /// What each rule of a chain can be about at most.
@@ -106,15 +119,15 @@ impl<'s> Program<'s> {
         self.filled(table).counted.contains(set.name.as_str())
     }
 
-    fn filled(&self, table: usize) -> &Filled<'s> {
+    fn filled(&self, table: usize) -> &Filled {
         self.names[table].filled.get_or_init(|| {
             let mut filled = Filled::default();
             let rules = self.tables[table].chains.iter().flat_map(|chain| &chain.rules);
             for statement in rules.flat_map(|rule| &rule.statements) {
                 if let Statement::UpdateSet { set, statements, .. } = statement {
-                    filled.all.insert(set);
+                    filled.all.insert(set.clone());
                     if statements.iter().any(|own| matches!(own, Statement::Limit(_))) {
-                        filled.counted.insert(set);
+                        filled.counted.insert(set.clone());
                     }
                 }
             }

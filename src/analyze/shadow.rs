@@ -122,15 +122,14 @@ impl Rules<'_, '_> {
 
     fn shadowed(self, found: &mut Vec<Shadowed>) {
         let (program, table, chain) = (self.program, self.table, self.chain);
-        let rules = program.rules(table, chain);
         let gates = program.gates(table, chain);
-        let untracks = rules.iter().flat_map(|rule| &rule.statements).any(|own| {
+        let untracks = program.rules(table, chain).flat_map(|rule| &rule.statements).any(|own| {
             matches!(own, Statement::Notrack)
                 || matches!(own, Statement::Xt { kind: XtKind::Target, name, .. }
                     if name == "CT" || name == "NOTRACK")
         });
         let mut earlier = Earlier::default();
-        for (index, rule) in rules.iter().enumerate() {
+        for (index, rule) in program.rules(table, chain).enumerate() {
             let gate = &gates[index];
             if gate.is_empty() && does_something(rule) {
                 found.push(Shadowed { rule: self.id(index), by: Vec::new() });
@@ -201,10 +200,10 @@ impl Rules<'_, '_> {
 
     /// Whether every packet of the box that passes all tests of one rule passes those of another.
     fn passes(self, other: usize, own: usize, within: &Gate, untracks: bool) -> bool {
-        let rules = self.program.rules(self.table, self.chain);
-        let own = &rules[own].statements;
+        let rule = |index: usize| self.program.rule(self.table, self.chain, index);
+        let own = &rule(own).statements;
         let sets = |name: &str| self.program.settled(self.table, name);
-        rules[other].statements.iter().all(|test| match test {
+        rule(other).statements.iter().all(|test| match test {
             Statement::Compare { .. }
             | Statement::Range { .. }
             | Statement::Lookup { .. }

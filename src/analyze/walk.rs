@@ -211,7 +211,7 @@ impl<'a, 's> Walk<'a, 's> {
         depth: usize,
     ) {
         let analyzer = self.analyzer;
-        let rule = &analyzer.program.rules(id.table, id.chain)[id.rule.unwrap_or(0)];
+        let rule = analyzer.program.rule(id.table, id.chain, id.rule.unwrap_or(0));
         if self.fails_for_all(id.table, &rule.statements, place, &state) {
             return exits.next.push(state);
         }
@@ -415,7 +415,7 @@ impl<'a, 's> Walk<'a, 's> {
     /// The statement in nft's words.
     fn name(&self, id: RuleId, index: usize) -> String {
         let table = self.analyzer.program.tables[id.table];
-        let rule = &self.analyzer.program.rules(id.table, id.chain)[id.rule.unwrap_or(0)];
+        let rule = self.analyzer.program.rule(id.table, id.chain, id.rule.unwrap_or(0));
         let mut context = text::Context::new(table);
         for statement in rule.statements.iter().take(index) {
             context.pass(statement);

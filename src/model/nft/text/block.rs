@@ -100,7 +100,7 @@ fn hook(base: &BaseChain, family: Family) -> String {
 fn priority(base: &BaseChain, family: Family) -> String {
     const IP: [(i32, &str); 5] =
         [(-300, "raw"), (-150, "mangle"), (0, "filter"), (50, "security"), (i32::MAX, "")];
-    const NEAR: i32 = 10;
+    const NEAR: u32 = 10;
     let ip = matches!(family, Family::Inet | Family::Ip | Family::Ip6);
     let mut names: Vec<(i32, &str)> = match family {
         Family::Inet | Family::Ip | Family::Ip6 => IP[..4].to_vec(),
@@ -114,7 +114,7 @@ fn priority(base: &BaseChain, family: Family) -> String {
     } else if ip && base.hook == Hook::Postrouting {
         names.push((100, "srcnat"));
     }
-    let distance = |own: i32| base.priority.checked_sub(own).filter(|d| d.abs() <= NEAR);
+    let distance = |own: i32| base.priority.checked_sub(own).filter(|d| d.unsigned_abs() <= NEAR);
     match names.iter().find_map(|(own, name)| distance(*own).map(|d| (d, *name))) {
         Some((0, name)) => name.to_owned(),
         Some((d, name)) if d > 0 => format!("{name} + {d}"),
