@@ -84,7 +84,7 @@ _fwctl() {
             return 0
             ;;
         fwctl__subcmd__apply)
-            opts="-q -v -h --no-confirm --confirm-within --yes --message --override-guard --policy --color --quiet --verbose --help"
+            opts="-q -v -h --no-confirm --confirm-within --confirm-on-reconnect --yes --message --override-guard --policy --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -140,7 +140,7 @@ _fwctl() {
             return 0
             ;;
         fwctl__subcmd__confirm)
-            opts="-q -v -h --policy --color --quiet --verbose --help"
+            opts="-q -v -h --on-reconnect --policy --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -252,7 +252,7 @@ _fwctl() {
             return 0
             ;;
         fwctl__subcmd__off)
-            opts="-q -v -h --no-confirm --confirm-within --yes --message --policy --color --quiet --verbose --help"
+            opts="-q -v -h --no-confirm --confirm-within --confirm-on-reconnect --yes --message --policy --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -334,7 +334,7 @@ _fwctl() {
             return 0
             ;;
         fwctl__subcmd__rollback)
-            opts="-q -v -h --no-confirm --confirm-within --yes --message --override-guard --policy --color --quiet --verbose --help"
+            opts="-q -v -h --no-confirm --confirm-within --confirm-on-reconnect --yes --message --override-guard --policy --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

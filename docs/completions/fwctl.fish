@@ -98,6 +98,7 @@ complete -c fwctl -n "__fish_fwctl_using_subcommand apply" -l color -d 'When to 
 always\t'Always'
 never\t'Never'"
 complete -c fwctl -n "__fish_fwctl_using_subcommand apply" -l no-confirm -d 'Keep the change at once, without waiting to be confirmed; the guard still stands'
+complete -c fwctl -n "__fish_fwctl_using_subcommand apply" -l confirm-on-reconnect -d 'Keep the change as soon as the same user has logged in anew over SSH, from outside. A connection that was open before does not count, nor does a login that fails'
 complete -c fwctl -n "__fish_fwctl_using_subcommand apply" -l yes -d 'Ask nothing beforehand'
 complete -c fwctl -n "__fish_fwctl_using_subcommand apply" -l override-guard -d 'Apply although the guard refuses; it says what that risks'
 complete -c fwctl -n "__fish_fwctl_using_subcommand apply" -s q -l quiet -d 'Print results, warnings and failures only'
@@ -107,6 +108,7 @@ complete -c fwctl -n "__fish_fwctl_using_subcommand confirm" -l policy -d 'The p
 complete -c fwctl -n "__fish_fwctl_using_subcommand confirm" -l color -d 'When to use colours [default: auto]; NO_COLOR is honoured' -r -f -a "auto\t'Where the stream is a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c fwctl -n "__fish_fwctl_using_subcommand confirm" -l on-reconnect -d 'Wait, and keep it once the one who made it has logged in anew over SSH, from outside'
 complete -c fwctl -n "__fish_fwctl_using_subcommand confirm" -s q -l quiet -d 'Print results, warnings and failures only'
 complete -c fwctl -n "__fish_fwctl_using_subcommand confirm" -s v -l verbose -d 'Print everything: long lists, endpoints that nobody reaches'
 complete -c fwctl -n "__fish_fwctl_using_subcommand confirm" -s h -l help -d 'Print help'
@@ -117,6 +119,7 @@ complete -c fwctl -n "__fish_fwctl_using_subcommand rollback" -l color -d 'When 
 always\t'Always'
 never\t'Never'"
 complete -c fwctl -n "__fish_fwctl_using_subcommand rollback" -l no-confirm -d 'Keep the change at once, without waiting to be confirmed; the guard still stands'
+complete -c fwctl -n "__fish_fwctl_using_subcommand rollback" -l confirm-on-reconnect -d 'Keep the change as soon as the same user has logged in anew over SSH, from outside. A connection that was open before does not count, nor does a login that fails'
 complete -c fwctl -n "__fish_fwctl_using_subcommand rollback" -l yes -d 'Ask nothing beforehand'
 complete -c fwctl -n "__fish_fwctl_using_subcommand rollback" -l override-guard -d 'Go back although the guard refuses; it says what that risks'
 complete -c fwctl -n "__fish_fwctl_using_subcommand rollback" -s q -l quiet -d 'Print results, warnings and failures only'
@@ -146,6 +149,7 @@ complete -c fwctl -n "__fish_fwctl_using_subcommand off" -l color -d 'When to us
 always\t'Always'
 never\t'Never'"
 complete -c fwctl -n "__fish_fwctl_using_subcommand off" -l no-confirm -d 'Keep the change at once, without waiting to be confirmed; the guard still stands'
+complete -c fwctl -n "__fish_fwctl_using_subcommand off" -l confirm-on-reconnect -d 'Keep the change as soon as the same user has logged in anew over SSH, from outside. A connection that was open before does not count, nor does a login that fails'
 complete -c fwctl -n "__fish_fwctl_using_subcommand off" -l yes -d 'Ask nothing beforehand'
 complete -c fwctl -n "__fish_fwctl_using_subcommand off" -s q -l quiet -d 'Print results, warnings and failures only'
 complete -c fwctl -n "__fish_fwctl_using_subcommand off" -s v -l verbose -d 'Print everything: long lists, endpoints that nobody reaches'

@@ -89,7 +89,8 @@ pub(super) fn carry_out(
     let armed = pending::arm(&lock, guarded, policy, (&terms, within), state, kernel);
     match armed.map_err(|error| failed(&error))? {
         Applied::Pending { generation, within } => {
-            let change = (generation, within);
+            let change =
+                wait::Waits { generation, within, on_reconnect: confirmation.confirm_on_reconnect };
             wait::wait(lock, terminal.as_ref(), change, state, kernel, output)
         }
         Applied::Unchanged | Applied::InForce { .. } => Ok(Exit::Done),

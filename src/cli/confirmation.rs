@@ -22,6 +22,11 @@ pub struct Confirmation {
     #[arg(long, value_name = "TIME", value_parser = within)]
     pub confirm_within: Option<Duration>,
 
+    /// Keep the change as soon as the same user has logged in anew over SSH, from outside. A
+    /// connection that was open before does not count, nor does a login that fails
+    #[arg(long, conflicts_with = "no_confirm")]
+    pub confirm_on_reconnect: bool,
+
     /// Ask nothing beforehand
     #[arg(long)]
     pub yes: bool,

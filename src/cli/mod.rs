@@ -21,6 +21,7 @@ pub mod off;
 pub mod output;
 pub mod paths;
 pub mod plan;
+pub mod reconnect;
 pub mod restore;
 pub mod rollback;
 pub mod snapshot;

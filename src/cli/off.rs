@@ -62,7 +62,11 @@ pub fn run(off: &Off, paths: &Paths, output: &Output) -> Result<Exit, Failure> {
     let armed = pending::arm_off(&lock, generation, (&terms, within), &state, &kernel);
     match armed.map_err(|error| failed(&error))? {
         Applied::Pending { generation, within } => {
-            let change = (generation, within);
+            let change = wait::Waits {
+                generation,
+                within,
+                on_reconnect: off.confirmation.confirm_on_reconnect,
+            };
             wait::wait(lock, terminal.as_ref(), change, &state, &kernel, output)
         }
         Applied::Unchanged | Applied::InForce { .. } => Ok(Exit::Done),

@@ -6,7 +6,7 @@
 
 use super::apply::lock;
 use super::confirmation::failed;
-use super::{Exit, failure::Failure, output, output::Output};
+use super::{Exit, failure::Failure, output, output::Output, reconnect};
 use crate::apply::{ApplyError, Found, Kernel, Lock, State, pending};
 use crate::observe::{End, How};
 use nix::sys::signal::{SigSet, Signal};
@@ -41,6 +41,17 @@ impl Terminal {
     }
 }
 
+/// A change that waits to be confirmed.
+#[derive(Debug, Clone, Copy)]
+pub struct Waits {
+    /// Its generation.
+    pub generation: u32,
+    /// How long.
+    pub within: Duration,
+    /// Whether a new login confirms it.
+    pub on_reconnect: bool,
+}
+
 /// How the waiting ended.
 enum Answer {
     Keep,
@@ -55,7 +66,7 @@ enum Answer {
 pub fn wait(
     lock: Lock,
     terminal: Option<&Terminal>,
-    (generation, within): (u32, Duration),
+    Waits { generation, within, on_reconnect }: Waits,
     state: &State,
     kernel: &dyn Kernel,
     output: &Output,
@@ -63,22 +74,30 @@ pub fn wait(
     let deadline = Instant::now() + within;
     // Others may answer too.
     drop(lock);
+    let login = on_reconnect.then(|| reconnect::start(generation, state)).flatten();
     let Some(terminal) = terminal else {
         let at = jiff::SignedDuration::try_from(within).ok();
         let at = at.and_then(|within| kernel.now().checked_add(within).ok());
         let at = at.map(|at| at.strftime(" (%H:%M:%S UTC)").to_string()).unwrap_or_default();
+        let login = login.map_or_else(String::new, |user| {
+            format!("A new login of {user} over SSH, from outside, keeps it.\n")
+        });
         output.result(&format!(
-            "Generation {generation} rules for {} s{at}; then the kernel takes it back.\n\
+            "Generation {generation} rules for {} s{at}; then the kernel takes it back.\n{login}\
              `fwctl confirm` keeps it, `fwctl rollback` takes it back at once.\n",
             within.as_secs()
         ))?;
         return Ok(Exit::Done);
     };
     output::aside(&format!(
-        "\nGeneration {generation} rules now, for {} s. Log in anew in another window: does it \
-         work?\n`keep` and Enter keeps it. `back` and Enter, or Ctrl-C, takes it back. Without an \
+        "\nGeneration {generation} rules now, for {} s. Log in anew in another window: {}\n\
+         `keep` and Enter keeps it. `back` and Enter, or Ctrl-C, takes it back. Without an \
          answer the kernel takes it back.\n",
-        within.as_secs()
+        within.as_secs(),
+        match login {
+            Some(user) => format!("a login of {user} keeps it."),
+            None => "does it work?".to_owned(),
+        }
     ));
     match ask(terminal, generation, deadline, kernel) {
         Answer::Gone => Ok(Exit::Done),
@@ -145,7 +164,7 @@ fn over(
 }
 
 /// Another fwctl may be at work for a moment.
-fn patient_lock(state: &State) -> Result<Lock, Failure> {
+pub fn patient_lock(state: &State) -> Result<Lock, Failure> {
     let end = Instant::now() + PATIENCE;
     loop {
         match lock(state) {

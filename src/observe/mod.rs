@@ -24,6 +24,7 @@ mod host;
 mod installed;
 mod json;
 mod links;
+mod logins;
 mod netlink;
 pub mod nft;
 mod processes;
@@ -39,6 +40,7 @@ pub use engines::EngineSocket;
 pub use installed::{ATTEMPT, CONFIRMED, GENERATIONS, attempt, generations};
 pub use json::SnapshotError;
 pub use links::{Network, read as network};
+pub use logins::{Connection, Login, Logins};
 pub use snapshot::{
     Address, Attempt, By, ConntrackPresence, Container, ContainerNetwork, ContainerState, End,
     Engine, EngineKind, EngineState, FORMAT, Host, How, Installed, Link, LinkKind, PublishedPort,

@@ -1,6 +1,7 @@
 //! `/proc/PID` → what fwctl may tell of a process: its name, its parent, its unit, its session.
 //!
-//! Never its arguments or its environment: those may hold secrets.
+//! Never its arguments or its environment: those may hold secrets. A daemon's title is only asked
+//! for where the daemon sets one.
 
 use super::cgroup::{self, Placement};
 use std::collections::BTreeMap;
@@ -59,6 +60,20 @@ pub fn name(id: u32) -> Option<String> {
     fs::read(format!("/proc/{id}/comm"))
         .ok()
         .map(|bytes| String::from_utf8_lossy(bytes.trim_ascii_end()).into_owned())
+}
+
+/// What a process shows instead of its arguments; for daemons that set it (setproctitle(3)).
+pub fn title(id: u32) -> Option<String> {
+    let bytes = fs::read(format!("/proc/{id}/cmdline")).ok()?;
+    let title = bytes.split(|byte| *byte == 0).next()?;
+    Some(String::from_utf8_lossy(title).into_owned())
+}
+
+/// The processes that this one has started; none where the kernel does not tell them
+/// (`CONFIG_PROC_CHILDREN`).
+pub fn children(id: u32) -> Vec<u32> {
+    let list = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+    list.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect()
 }
 
 /// Every process there is, sorted.

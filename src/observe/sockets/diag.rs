@@ -61,21 +61,35 @@ pub fn read_listening() -> Result<(Vec<RawSocket>, Vec<Protocol>), NetlinkError>
     read_states(false)
 }
 
-fn read_states(connections: bool) -> Result<(Vec<RawSocket>, Vec<Protocol>), NetlinkError> {
+/// The TCP connections of the calling thread's namespace, also those that are being opened.
+pub fn read_connections() -> Result<Vec<RawSocket>, NetlinkError> {
     let mut channel = Channel::open(NETLINK_SOCK_DIAG)?;
     let mut sockets = Vec::new();
-    let mut untold = Vec::new();
-    // A socket that only waits for the last packets of a closed connection (`TIME_WAIT`) is left
-    // out: nothing is lost with it.
-    let live = StateFlags::ESTABLISHED
+    for family in [AF_INET, AF_INET6] {
+        dump(&mut channel, family, Protocol::TCP, &live(), &mut sockets)?;
+    }
+    sockets.retain(|socket| socket.remote.is_some());
+    Ok(sockets)
+}
+
+/// A socket that only waits for the last packets of a closed connection (`TIME_WAIT`) is left
+/// out: nothing is lost with it.
+fn live() -> StateFlags {
+    StateFlags::ESTABLISHED
         | StateFlags::SYN_SENT
         | StateFlags::SYN_RECV
         | StateFlags::FIN_WAIT1
         | StateFlags::FIN_WAIT2
         | StateFlags::CLOSE_WAIT
         | StateFlags::LAST_ACK
-        | StateFlags::CLOSING;
-    let stream = if connections { live | StateFlags::LISTEN } else { StateFlags::LISTEN };
+        | StateFlags::CLOSING
+}
+
+fn read_states(connections: bool) -> Result<(Vec<RawSocket>, Vec<Protocol>), NetlinkError> {
+    let mut channel = Channel::open(NETLINK_SOCK_DIAG)?;
+    let mut sockets = Vec::new();
+    let mut untold = Vec::new();
+    let stream = if connections { live() | StateFlags::LISTEN } else { StateFlags::LISTEN };
     // Datagram sockets that anyone may send to are in state CLOSE.
     let datagram = StateFlags::ESTABLISHED | StateFlags::CLOSE;
     for (protocol, states) in [

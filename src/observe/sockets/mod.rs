@@ -79,6 +79,16 @@ pub fn read(namespaces: bool, warnings: &mut Vec<Warning>) -> Found {
     Found { sockets, holders }
 }
 
+pub use diag::read_connections as connections;
+
+/// Whether a process holds the socket of this inode.
+pub fn holds(process: u32, inode: u64) -> bool {
+    let Ok(descriptors) = std::fs::read_dir(format!("/proc/{process}/fd")) else { return false };
+    let wanted = format!("socket:[{inode}]");
+    let target = |entry: std::fs::DirEntry| std::fs::read_link(entry.path()).ok();
+    descriptors.flatten().filter_map(target).any(|target| target.as_os_str() == wanted.as_str())
+}
+
 fn take(
     answer: Result<(Vec<RawSocket>, Vec<Protocol>), NetlinkError>,
     whose: &str,
