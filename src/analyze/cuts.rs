@@ -99,7 +99,9 @@ impl Cutter<'_, '_> {
             Statement::Range { left, from, to, .. } => {
                 self.constant(left, from.as_slice(), to.as_slice(), out);
             }
-            Statement::Lookup { key, set, .. } | Statement::VerdictMap { key, map: set } => {
+            Statement::Lookup { key, set, .. }
+            | Statement::VerdictMap { key, map: set }
+            | Statement::ObjectMap { key, map: set } => {
                 self.lookup(key, set, out);
             }
             Statement::Nat { range, .. } => {

@@ -232,7 +232,9 @@ impl Gate {
                 let (low, high) = self.range(field);
                 holds_all(set, width, low, high)
             }
-            Statement::Xt { kind: XtKind::Match, decoded: Some(XtMatch::Comment(_)), .. } => true,
+            Statement::Xt {
+                kind: XtKind::Match, decoded: Some(XtMatch::Comment { .. }), ..
+            } => true,
             _ => hull(statement, self, sets).is_some_and(|(field, first, last)| {
                 let (low, high) = self.range(field);
                 is_exact(statement) && first <= low && high <= last

@@ -76,8 +76,30 @@ impl Scene<'_, '_> {
             Selector::Fib { result, flags } => self.fib(*result, *flags),
             Selector::Immediate(bytes) => Value::known(bytes.as_slice()),
             Selector::Map { key, map } => self.map(key, map),
+            Selector::Other { name, detail } if name == "exthdr" => self.extension(detail),
             Selector::Other { .. } => Value::unknown(16),
         }
+    }
+
+    /// `exthdr`: packets have no extension headers and no IPv4 options here; which options a TCP
+    /// segment has is not known.
+    fn extension(&self, detail: &str) -> Value {
+        let field = |wanted: &str| {
+            let found = detail.split(' ').find_map(|word| word.strip_prefix(wanted));
+            found.and_then(|number| number.parse::<u32>().ok())
+        };
+        let protocol = match field("op=") {
+            None | Some(0 | 2) => None,
+            Some(1) => Some(Protocol::TCP),
+            Some(3) => Some(Protocol::SCTP),
+            Some(_) => Some(Protocol(33)),
+        };
+        let asks_presence = field("flags=").unwrap_or(0) & 1 != 0;
+        if protocol == Some(self.packet.protocol) {
+            let len = if asks_presence { 1 } else { 16 };
+            return Value::unknown(len);
+        }
+        if asks_presence { Value::known([0]) } else { Value::Absent }
     }
 
     fn map(&self, key: &[Operand], map: &str) -> Value {

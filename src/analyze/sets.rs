@@ -80,6 +80,19 @@ fn scan<'s>(elements: &'s [Element], set: &Set, key: &Bits) -> Found<'s> {
     if unknown { Found::Unknown } else { Found::Nothing }
 }
 
+/// The elements that may match a key, and may not; `None` where they were not read.
+pub fn candidates<'s>(set: &'s Set, key: &[Bits]) -> Option<Vec<&'s Element>> {
+    let elements = match &set.elements {
+        Elements::Listed(elements) => elements.as_slice(),
+        Elements::NotListed { .. } => return None,
+    };
+    let bytes = concatenated(key, set);
+    let may = |element: &&Element| {
+        element.key == ElementKey::CatchAll || matches(element, set, &bytes) != Truth::No
+    };
+    Some(elements.iter().filter(may).collect())
+}
+
 /// Where each field stands in the key: offset, length.
 pub fn fields(set: &Set) -> Vec<(usize, usize)> {
     let Some(lengths) = KeyType::field_lengths(&set.key, set.key_len) else {

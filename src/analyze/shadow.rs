@@ -239,7 +239,9 @@ impl Rules<'_, '_> {
                 },
                 Statement::Reject(_)
                 | Statement::Xt {
-                    kind: XtKind::Target, decoded: Some(XtMatch::Reject(_)), ..
+                    kind: XtKind::Target,
+                    decoded: Some(XtMatch::Reject { .. }),
+                    ..
                 } => true,
                 _ => false,
             }

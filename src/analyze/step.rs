@@ -5,12 +5,13 @@
 
 use super::load::Scene;
 use super::packet::From;
-use super::sets::{Found, find};
+use super::sets::{Found, candidates, find};
 use super::state::{Exactness, Tracking};
 use super::translate::Translation;
 use super::value::{Bits, Truth, Value};
 use crate::model::nft::{
-    CtKey, ElementData, MetaKey, Operand, RejectWith, Set, SetOp, Statement, Verdict, XtKind,
+    CtKey, Element, ElementData, MetaKey, Operand, PayloadBase, RejectWith, Selector, Set, SetData,
+    SetOp, Statement, Verdict, XtKind, object_kind,
 };
 
 /// Why a test cannot be decided.
@@ -26,6 +27,9 @@ pub enum Unclear {
     Chance,
 }
 
+/// More verdicts than this are told as one that is not known.
+const MOST_VERDICTS: usize = 64;
+
 /// What a statement does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step<'p> {
@@ -39,6 +43,13 @@ pub enum Step<'p> {
     Verdict(&'p Verdict),
     /// Dropped, with an answer.
     Reject(RejectWith),
+    /// One of these verdicts, or with `misses` none: then the rule ends without a match.
+    OneOf {
+        /// Which.
+        verdicts: Vec<&'p Verdict>,
+        /// Whether it may be none.
+        misses: bool,
+    },
     /// Something else decides, and may decide anything.
     Anything,
     /// The packet or its connection changes, and the rule goes on.
@@ -79,13 +90,13 @@ impl<'s> Scene<'_, 's> {
         match statement {
             Statement::Compare { left, op, right } => {
                 let Some(value) = self.joined(left) else { return Step::Fail };
-                decided(value.compare(*op, right.as_slice()), unclear(left))
+                decided(value.compare(*op, right.as_slice()), self.unclear(left))
             }
             Statement::Range { left, invert, from, to } => match self.load(left) {
                 Value::Absent => Step::Fail,
                 Value::Bits(bits) => decided(
                     bits.within(from.as_slice(), to.as_slice()).inverted(*invert),
-                    unclear(std::slice::from_ref(left)),
+                    self.unclear(std::slice::from_ref(left)),
                 ),
             },
             Statement::Lookup { key, set, invert } => self.lookup(key, set, *invert),
@@ -113,13 +124,8 @@ impl<'s> Scene<'_, 's> {
             Statement::SetCt { key, value, .. } => self.set_ct(*key, value),
             Statement::SetPayload { .. } => Step::Change(Change::Overwrite),
             Statement::Notrack => self.notrack(),
-            Statement::Object { kind, .. } => match kind.as_str() {
-                "limit" | "connlimit" => Step::Perhaps(Unclear::Rate),
-                "quota" => Step::Perhaps(Unclear::Chance),
-                "counter" | "ct helper" | "ct timeout" | "ct expectation" | "secmark"
-                | "tunnel" => Step::Pass,
-                _ => Step::Anything,
-            },
+            Statement::Object { kind, .. } => object(kind),
+            Statement::ObjectMap { key, map } => self.object_map(key, map),
             Statement::Xt { kind: XtKind::Match, name, decoded, .. } => {
                 self.xt_match(name, decoded.as_ref())
             }
@@ -176,10 +182,24 @@ impl<'s> Scene<'_, 's> {
         };
         let counted = set.is_some_and(|set| self.program.is_filled_by_rate(self.table, set));
         // Who is in a set that rules fill as they count tells how often he came.
-        let unclear = if counted { Unclear::Rate } else { unclear(key) };
+        let unclear = if counted { Unclear::Rate } else { self.unclear(key) };
         decided(truth.inverted(invert), unclear)
     }
 
+    /// `nft_objref_map_eval()`.
+    fn object_map<'p>(&self, key: &[Operand], name: &str) -> Step<'p> {
+        let Some(bits) = self.key(key) else { return Step::Fail };
+        let Some(set) = self.program.set(self.table, name) else { return Step::Anything };
+        let Some(SetData::Object(kind)) = &set.data else { return Step::Anything };
+        let step = object(object_kind(*kind).unwrap_or(""));
+        match (self.found(&bits, Some(set)), step) {
+            (Found::Nothing, _) => Step::Fail,
+            (Found::Unknown, Step::Pass) => Step::Perhaps(Unclear::Chance),
+            (Found::Element(_) | Found::Unknown, step) => step,
+        }
+    }
+
+    /// What a verdict map says. Where the key is one of several, so is the verdict.
     fn verdict_map<'p>(&self, key: &[Operand], name: &str) -> Step<'p>
     where
         's: 'p,
@@ -192,8 +212,46 @@ impl<'s> Scene<'_, 's> {
                 _ => Step::Anything,
             },
             Found::Nothing => Step::Fail,
-            Found::Unknown => Step::Anything,
+            Found::Unknown => self.one_of(key, &bits, name).unwrap_or(Step::Anything),
         }
+    }
+
+    /// Which verdicts a map may give for a key that is not known.
+    fn one_of<'p>(&self, key: &[Operand], bits: &[Bits], name: &str) -> Option<Step<'p>>
+    where
+        's: 'p,
+    {
+        let set = self.program.set(self.table, name)?;
+        if self.program.is_filled_by_rules(self.table, set) {
+            return None;
+        }
+        let mut verdicts: Vec<&'p Verdict> = Vec::new();
+        let mut misses = false;
+        let mut take = |element: &'p Element| match &element.data {
+            Some(ElementData::Verdict(Verdict::Queue)) | None => None,
+            Some(ElementData::Verdict(verdict)) => {
+                if !verdicts.contains(&verdict) {
+                    verdicts.push(verdict);
+                }
+                Some(())
+            }
+            Some(_) => None,
+        };
+        if let Some(range) = numbers(key) {
+            for number in range {
+                match find(set, &[Bits::known(number.to_ne_bytes())]) {
+                    Found::Element(element) => take(element)?,
+                    Found::Nothing => misses = true,
+                    Found::Unknown => return None,
+                }
+            }
+        } else {
+            misses = true;
+            for element in candidates(set, bits)? {
+                take(element)?;
+            }
+        }
+        (verdicts.len() <= MOST_VERDICTS).then_some(Step::OneOf { verdicts, misses })
     }
 
     fn update<'p>(
@@ -236,6 +294,13 @@ impl<'s> Scene<'_, 's> {
         }
     }
 
+    /// What an undecided test of these operands is: one fact where no rule, no translation and no
+    /// router on the way changes what is loaded.
+    fn unclear(&self, operands: &[Operand]) -> Unclear {
+        let fact = !self.env.overwritten && operands.iter().all(stays);
+        if fact { Unclear::Fact } else { Unclear::Chance }
+    }
+
     /// Whether the packet comes from the host itself.
     pub(super) fn is_own(&self) -> bool {
         self.packet.from == From::Host
@@ -245,6 +310,35 @@ impl<'s> Scene<'_, 's> {
     pub(super) fn is_local_for_sure(&self) -> bool {
         self.env.exactness == Exactness::OneOfLocal
     }
+}
+
+/// What a stateful object of this kind does.
+fn object<'p>(kind: &str) -> Step<'p> {
+    match kind {
+        "limit" | "connlimit" => Step::Perhaps(Unclear::Rate),
+        "quota" => Step::Perhaps(Unclear::Chance),
+        "counter" | "ct helper" | "ct timeout" | "ct expectation" | "secmark" | "tunnel" => {
+            Step::Pass
+        }
+        _ => Step::Anything,
+    }
+}
+
+/// The values that `numgen` or `hash` may yield, where they are few.
+fn numbers(key: &[Operand]) -> Option<std::ops::Range<u32>> {
+    let [Operand { selector: Selector::Other { name, detail }, transforms }] = key else {
+        return None;
+    };
+    if !transforms.is_empty() || !matches!(name.as_str(), "numgen" | "hash") {
+        return None;
+    }
+    let field = |wanted: &str| {
+        let found = detail.split(' ').find_map(|word| word.strip_prefix(wanted));
+        found.and_then(|number| number.parse::<u32>().ok())
+    };
+    let (modulus, offset) = (field("mod=")?, field("offset=").unwrap_or(0));
+    let few = u32::try_from(MOST_VERDICTS * 4).unwrap_or(u32::MAX);
+    (modulus <= few).then(|| offset..offset.saturating_add(modulus))
 }
 
 /// Whether the statement counts, and so may fail.
@@ -258,13 +352,39 @@ fn rate(statement: &Statement) -> Option<Unclear> {
     }
 }
 
-/// What an undecided test of these operands is.
-fn unclear(operands: &[Operand]) -> Unclear {
-    use crate::model::nft::Selector;
-    let chance = operands.iter().any(|operand| match &operand.selector {
-        Selector::Meta(MetaKey::Random | MetaKey::Cpu) => true,
-        Selector::Other { name, .. } => name == "numgen",
-        _ => false,
-    });
-    if chance { Unclear::Chance } else { Unclear::Fact }
+fn stays(operand: &Operand) -> bool {
+    match &operand.selector {
+        Selector::Payload { base: PayloadBase::Link, offset, len } => {
+            offset.saturating_add(*len) <= 14
+        }
+        // IPv4: length and identification. What is written into a packet taints all of it.
+        Selector::Payload { base: PayloadBase::Network, offset, len } => {
+            *offset >= 2 && offset.saturating_add(*len) <= 6
+        }
+        Selector::Meta(key) => matches!(
+            key,
+            MetaKey::Length
+                | MetaKey::Skuid
+                | MetaKey::Skgid
+                | MetaKey::Cgroup
+                | MetaKey::Iifgroup
+                | MetaKey::Ipsec
+                | MetaKey::Time
+                | MetaKey::Day
+                | MetaKey::Hour
+                | MetaKey::Sdif
+                | MetaKey::Sdifname
+                | MetaKey::Nfproto
+                | MetaKey::L4proto
+                | MetaKey::Protocol
+                | MetaKey::Iif
+                | MetaKey::Iifname
+        ),
+        Selector::Other { name, .. } => matches!(name.as_str(), "osf" | "xfrm" | "tunnel"),
+        Selector::Payload { .. }
+        | Selector::Ct { .. }
+        | Selector::Fib { .. }
+        | Selector::Immediate(_)
+        | Selector::Map { .. } => false,
+    }
 }

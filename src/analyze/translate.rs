@@ -1,6 +1,7 @@
 //! What NAT statements make of a connection's addresses.
 
 use super::load::Scene;
+use super::packet::{address, number};
 use super::state::Exactness;
 use super::step::Step;
 use super::value::Value;
@@ -34,9 +35,6 @@ type Bounds<T> = Option<(T, T)>;
 
 impl Scene<'_, '_> {
     pub(super) fn nat<'p>(&self, kind: NatKind, range: &NatRange) -> Step<'p> {
-        if range.flags & NETMAP != 0 {
-            return Step::Anything;
-        }
         let number = |operand: &Operand, len: usize| match self.load(operand) {
             Value::Bits(bits) if bits.is_known() && bits.value.len() >= len => {
                 Some(Some(bits.truncated(len).value))
@@ -64,16 +62,41 @@ impl Scene<'_, '_> {
             (Ok(addresses), Ok(ports)) => (addresses, ports),
             (Err(step), _) | (_, Err(step)) => return step,
         };
-        let address = |bytes: Vec<u8>| -> Option<IpAddr> {
+        let parsed = |bytes: Vec<u8>| -> Option<IpAddr> {
             match len {
                 4 => <[u8; 4]>::try_from(bytes).ok().map(|bytes| Ipv4Addr::from(bytes).into()),
                 _ => <[u8; 16]>::try_from(bytes).ok().map(|bytes| Ipv6Addr::from(bytes).into()),
             }
         };
-        let addresses = addresses.and_then(|(low, high)| address(low).zip(address(high)));
+        let addresses = addresses.and_then(|(low, high)| parsed(low).zip(parsed(high)));
         let port = |bytes: Vec<u8>| bytes.first_chunk().map(|two| u16::from_be_bytes(*two));
         let ports = ports.and_then(|(low, high)| port(low).zip(port(high)));
+        if range.flags & NETMAP != 0 {
+            return self.netmap(kind, addresses);
+        }
         self.translated(kind, addresses, ports)
+    }
+
+    /// `nft_nat_setup_netmap()`, `netmap_tg4()`: the network is replaced, the rest of the address
+    /// stays.
+    pub(super) fn netmap<'p>(&self, kind: NatKind, addresses: Bounds<IpAddr>) -> Step<'p> {
+        let Some((low, high)) = addresses else { return Step::Anything };
+        match kind {
+            NatKind::Dnat if self.env.exactness == Exactness::Exact && !self.env.overwritten => {
+                let (first, last) = (number(low), number(high));
+                let kept = first ^ last;
+                let mapped = number(self.env.destination) & kept | first & !kept;
+                Step::Translate(Translation::Destination {
+                    address: address(self.packet.family(), mapped),
+                    exactness: Exactness::Exact,
+                    port: self.env.port,
+                })
+            }
+            NatKind::Snat => Step::Translate(Translation::Source(None)),
+            NatKind::Dnat | NatKind::Masquerade | NatKind::Redirect | NatKind::Tproxy => {
+                Step::Anything
+            }
+        }
     }
 
     pub(super) fn translated<'p>(

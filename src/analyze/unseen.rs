@@ -1,6 +1,6 @@
 //! What filters or serves past all rules of a host, or could not be read, in words.
 
-use crate::observe::{EngineState, Snapshot};
+use crate::observe::{EngineState, Snapshot, legacy};
 
 /// What no rule of nftables decides: programs below it, what is forwarded past it, and what another
 /// program filters that was not read.
@@ -9,7 +9,8 @@ pub fn past_the_rules(snapshot: &Snapshot) -> Vec<String> {
     for link in snapshot.links.iter().filter(|link| link.xdp) {
         found.push(format!("an XDP program on {} sees packets before any rule", link.name));
     }
-    for table in &snapshot.legacy_tables {
+    let tables = &snapshot.ruleset.tables;
+    for table in snapshot.legacy_tables.iter().filter(|own| !legacy::was_read(tables, own)) {
         found.push(format!("the legacy iptables table {table} is loaded, and was not read"));
     }
     for network in snapshot.engines.iter().flat_map(|engine| &engine.networks) {

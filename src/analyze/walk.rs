@@ -335,6 +335,26 @@ impl<'a, 's> Walk<'a, 's> {
                 self.happened(id, place, &state, Happened::Rejected);
                 self.end(state, Fate::Rejected(*with), Some(id));
             }
+            Step::OneOf { verdicts, misses } => {
+                let last = if *misses { None } else { verdicts.len().checked_sub(1) };
+                for (at, verdict) in verdicts.iter().enumerate() {
+                    if Some(at) == last {
+                        break;
+                    }
+                    let name = self.name(id, index);
+                    let unknown = self.unknown(name, Unclear::Chance, Some(id));
+                    let yes = self.guards.holds(unknown);
+                    let no = self.guards.not(yes);
+                    let taken = state.sources.and(yes, &mut self.guards);
+                    state.sources = state.sources.and(no, &mut self.guards);
+                    let part = State { sources: taken, ..state.clone() };
+                    self.verdict(id, place, part, verdict, going, exits, depth);
+                }
+                match last.map(|last| verdicts[last]) {
+                    Some(verdict) => self.verdict(id, place, state, verdict, going, exits, depth),
+                    None => exits.next.push(state),
+                }
+            }
             Step::Anything => {
                 let name = self.name(id, index);
                 let unknown = self.unknown(name, Unclear::Chance, Some(id));

@@ -11,6 +11,7 @@ use super::{Event, Fate, Happened};
 use crate::model::nft::{Family, Hook};
 use crate::model::{IfaceName, IpFamily};
 use crate::observe::LinkKind;
+use crate::observe::legacy::was_read;
 use std::rc::Rc;
 
 /// `IPS_SRC_NAT_DONE`, `IPS_DST_NAT_DONE`.
@@ -107,7 +108,9 @@ impl Walk<'_, '_> {
             names.push(format!("an XDP program on {input}"));
         }
         let family = if self.packet.family() == IpFamily::Ipv4 { "ip " } else { "ip6 " };
-        for table in snapshot.legacy_tables.iter().filter(|table| table.starts_with(family)) {
+        let tables = &snapshot.ruleset.tables;
+        let unread = |table: &&String| table.starts_with(family) && !was_read(tables, table);
+        for table in snapshot.legacy_tables.iter().filter(unread) {
             names.push(format!("legacy iptables table {table}"));
         }
         if link.is_some_and(|link| link.kind == LinkKind::Bridge) {

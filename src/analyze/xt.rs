@@ -1,21 +1,23 @@
 //! Matches and targets of iptables.
 
 use super::load::Scene;
+use super::modules;
 use super::packet::{ConnectionState, number};
 use super::state::Tracking;
-use super::step::{Change, Step, Unclear, decided};
+use super::step::{Change, Step, decided};
 use super::value::{Truth, Value};
-use crate::model::nft::{CtKey, MetaKey, Operand, Selector, XtMatch};
+use crate::model::nft::{CtKey, Hook, MetaKey, NatKind, Operand, Selector, XtMatch};
 use std::net::IpAddr;
 
 /// Targets that change or report a packet and let it go on.
-const PASSING: [&str; 19] = [
+const PASSING: [&str; 21] = [
     "AUDIT",
     "CHECKSUM",
     "CLASSIFY",
     "CONNSECMARK",
     "CT",
     "DSCP",
+    "ECN",
     "HL",
     "IDLETIMER",
     "LED",
@@ -26,12 +28,15 @@ const PASSING: [&str; 19] = [
     "SET",
     "TCPMSS",
     "TCPOPTSTRIP",
+    "TEE",
     "TOS",
     "TRACE",
     "TTL",
 ];
-/// Matches that count.
-const COUNTING: [&str; 4] = ["limit", "hashlimit", "connlimit", "quota"];
+/// Whether the target lets every packet go on.
+pub fn is_passing(name: &str) -> bool {
+    PASSING.contains(&name) || name == "NOTRACK"
+}
 
 impl Scene<'_, '_> {
     fn number_of(&self, selector: Selector) -> Option<u32> {
@@ -42,18 +47,11 @@ impl Scene<'_, '_> {
     }
 
     pub(super) fn xt_match<'p>(&self, name: &str, decoded: Option<&XtMatch>) -> Step<'p> {
-        let unclear = if COUNTING.contains(&name) {
-            Unclear::Rate
-        } else if matches!(name, "recent" | "statistic" | "random" | "nth") {
-            Unclear::Chance
-        } else {
-            Unclear::Fact
-        };
         let truth = match decoded {
             None => Truth::Unknown,
             Some(decoded) => self.holds(name, decoded),
         };
-        decided(truth, unclear)
+        decided(truth, modules::unclear(name, decoded))
     }
 
     fn holds(&self, name: &str, decoded: &XtMatch) -> Truth {
@@ -64,7 +62,7 @@ impl Scene<'_, '_> {
             None => Truth::Unknown,
         };
         match decoded {
-            XtMatch::Comment(_) => Truth::Yes,
+            XtMatch::Comment { .. } => Truth::Yes,
             XtMatch::Conntrack { states, others, invert } => {
                 self.conntrack(*states, others, *invert)
             }
@@ -165,24 +163,14 @@ impl Scene<'_, '_> {
                     Value::Absent => Truth::Unknown,
                 }
             }
-            XtMatch::Other { options } => self.other(name, options),
+            XtMatch::Other { options } => self.module(name, options),
             // The last four are targets, and no matches.
             XtMatch::Mac { .. }
             | XtMatch::Limit { .. }
             | XtMatch::Nat { .. }
             | XtMatch::SetMark { .. }
-            | XtMatch::Reject(_)
+            | XtMatch::Reject { .. }
             | XtMatch::Log { .. } => Truth::Unknown,
-        }
-    }
-
-    fn other(&self, name: &str, options: &[String]) -> Truth {
-        match name {
-            // Puts the source on the list, and matches.
-            "recent" if options.first().is_some_and(|op| op == "set") => Truth::Yes,
-            // What opens a connection from outside has no socket yet.
-            "owner" if !self.is_own() && self.packet.state == ConnectionState::New => Truth::No,
-            _ => Truth::Unknown,
         }
     }
 
@@ -232,14 +220,16 @@ impl Scene<'_, '_> {
             Some(XtMatch::Nat { kind, addresses, ports, flags }) => {
                 const NETMAP: u32 = 1 << 6;
                 if flags & NETMAP != 0 || name == "NETMAP" {
-                    return Step::Anything;
+                    let source = matches!(self.place.hook, Hook::Postrouting | Hook::Input);
+                    let kind = if source { NatKind::Snat } else { NatKind::Dnat };
+                    return self.netmap(kind, *addresses);
                 }
                 self.translated(*kind, *addresses, *ports)
             }
             Some(XtMatch::SetMark { connection, clear, xor, mode }) => {
                 self.set_mark(*connection, *clear, *xor, mode)
             }
-            Some(XtMatch::Reject(with)) => Step::Reject(*with),
+            Some(XtMatch::Reject { with }) => Step::Reject(*with),
             Some(XtMatch::Log { .. }) => Step::Pass,
             Some(XtMatch::Other { options })
                 if options.iter().any(|option| option == "notrack") =>

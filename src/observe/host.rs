@@ -148,7 +148,8 @@ fn tracks(statement: &Statement) -> bool {
     match statement {
         Statement::Compare { left: key, .. }
         | Statement::Lookup { key, .. }
-        | Statement::VerdictMap { key, .. } => key.iter().any(loads_connection),
+        | Statement::VerdictMap { key, .. }
+        | Statement::ObjectMap { key, .. } => key.iter().any(loads_connection),
         Statement::Range { left, .. } => loads_connection(left),
         Statement::UpdateSet { key, data, statements, .. } => {
             key.iter().any(loads_connection)

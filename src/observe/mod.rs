@@ -23,6 +23,7 @@ pub mod foreign;
 mod host;
 mod installed;
 mod json;
+pub mod legacy;
 mod links;
 mod logins;
 mod netlink;
@@ -200,7 +201,20 @@ pub fn observe_with(
             host.managers.push("docker-swarm".to_owned());
             host.managers.sort();
         }
-        let ruleset = joined(ruleset, "nftables", &mut warnings).unwrap_or_default();
+        let mut ruleset = joined(ruleset, "nftables", &mut warnings).unwrap_or_default();
+        for named in &legacy_tables {
+            match legacy::read(named) {
+                Ok(table) => ruleset.tables.push(table),
+                Err(error) => {
+                    let message = format!(
+                        "the legacy iptables table {named} was not read: {error}; what it does to \
+                         packets is not known"
+                    );
+                    warnings.push(Warning { subject: "iptables-legacy".into(), message });
+                }
+            }
+        }
+        ruleset.tables.sort_by(|a, b| (a.family, &a.name).cmp(&(b.family, &b.name)));
         host.conntrack = host::conntrack(tracked, &ruleset, &legacy_tables);
         warnings.sort_by(|a, b| (&a.subject, &a.message).cmp(&(&b.subject, &b.message)));
         Snapshot {

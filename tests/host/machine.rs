@@ -16,6 +16,8 @@ pub enum Setup {
     Docker,
     /// Docker is installed, but never starts; nothing tracks connections.
     WithoutDocker,
+    /// With Docker, and with the programs of `tests/host/neighbours`, none of them started.
+    Neighbours,
 }
 
 /// A booted host.
@@ -146,7 +148,11 @@ impl Host {
 
     fn power_on(&mut self) {
         let console = fs::File::create(self.directory.join("console.log")).unwrap();
-        let tree = image().join("tree");
+        let tree = match self.setup {
+            Setup::Docker | Setup::WithoutDocker => image(),
+            Setup::Neighbours => neighbours(),
+        };
+        let tree = tree.join("tree");
         // The overlay is mounted in a mount namespace of the supervisor's own: it goes with it.
         // Where the file system cannot carry an overlay, the tree is copied.
         let script = format!(
@@ -245,13 +251,20 @@ impl Drop for Host {
 /// The directory of the built image; builds it where it is missing.
 pub fn image() -> &'static Path {
     static IMAGE: OnceLock<PathBuf> = OnceLock::new();
-    IMAGE.get_or_init(|| {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/host/image");
-        let built = Command::new(script).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
-        let built = built.unwrap_or_else(|e| panic!("{script}: {e}"));
-        assert!(built.status.success(), "{script} failed");
-        PathBuf::from(String::from_utf8(built.stdout).unwrap().trim())
-    })
+    IMAGE.get_or_init(|| built(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/host/image")))
+}
+
+/// The same with the programs of `tests/host/neighbours`.
+fn neighbours() -> &'static Path {
+    static NEIGHBOURS: OnceLock<PathBuf> = OnceLock::new();
+    NEIGHBOURS.get_or_init(|| built(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/host/neighbours")))
+}
+
+fn built(script: &str) -> PathBuf {
+    let built = Command::new(script).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    let built = built.unwrap_or_else(|e| panic!("{script}: {e}"));
+    assert!(built.status.success(), "{script} failed");
+    PathBuf::from(String::from_utf8(built.stdout).unwrap().trim())
 }
 
 /// Where hosts keep what they write.

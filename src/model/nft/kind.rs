@@ -55,6 +55,23 @@ const TYPES: &[(u32, &str, u32)] = &[
     (46, "cgroupsv2", 8),
 ];
 
+/// nft's word for a kind of stateful object (`NFT_OBJECT_*`); `None` for one that is not known.
+pub fn object_kind(number: u32) -> Option<&'static str> {
+    Some(match number {
+        1 => "counter",
+        2 => "quota",
+        3 => "ct helper",
+        4 => "limit",
+        5 => "connlimit",
+        6 => "tunnel",
+        7 => "ct timeout",
+        8 => "secmark",
+        9 => "ct expectation",
+        10 => "synproxy",
+        _ => return None,
+    })
+}
+
 impl KeyType {
     /// `nf_proto`, 1 byte: 2 is IPv4, 10 is IPv6.
     pub const NF_PROTO: Self = Self::Other(2);

@@ -20,6 +20,7 @@ mod xt;
 
 pub use action::{Limit, LimitUnit, LogOptions, NatKind, NatRange, RateUnit, RejectWith};
 pub use bytes::Bytes;
+pub use kind::object_kind;
 pub use operand::{
     BitOp, CompareOp, CtDirection, CtKey, FibFlags, FibResult, MetaKey, Operand, PayloadBase,
     Selector, Transform,

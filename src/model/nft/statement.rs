@@ -139,6 +139,14 @@ pub enum Statement {
         /// Its name.
         name: String,
     },
+    /// Uses the stateful object that the map holds for the key; goes on with the next rule where
+    /// it holds none.
+    ObjectMap {
+        /// The key, field by field.
+        key: Vec<Operand>,
+        /// The map's name.
+        map: String,
+    },
     /// Goes on until so many bytes have passed, or with `over` from then on.
     Quota {
         /// The bound.

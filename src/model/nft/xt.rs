@@ -105,7 +105,10 @@ pub enum XtMatch {
         mode: String,
     },
     /// `-m comment`.
-    Comment(String),
+    Comment {
+        /// What it says.
+        text: String,
+    },
     /// `-m limit`.
     Limit {
         /// Time between two packets in units of 1/10,000 s, as the kernel has it (`XT_LIMIT_SCALE`).
@@ -114,7 +117,10 @@ pub enum XtMatch {
         burst: u32,
     },
     /// `-j REJECT`.
-    Reject(RejectWith),
+    Reject {
+        /// What the sender is told.
+        with: RejectWith,
+    },
     /// `-j LOG`, `-j NFLOG`.
     Log {
         /// Stands before each line.

@@ -324,8 +324,7 @@ impl<'t> Decoder<'t> {
         if let Some(map) = data.text(NFTA_OBJREF_SET_NAME) {
             let len = self.shapes.get(&map).copied().unwrap_or_default().key;
             let key = self.registers.read(data.be32(3)?, len);
-            let detail = format!("of map @{map} by {key:?}");
-            return Some(Statement::Opaque { name: "objref".to_owned(), detail });
+            return Some(Statement::ObjectMap { key, map });
         }
         let kind = object_kind(data.be32(1)?);
         Some(Statement::Object { kind, name: data.text(2)? })

@@ -21,7 +21,7 @@ mod simple;
 mod socket;
 pub mod stored;
 mod uapi;
-mod xt;
+pub(in crate::observe) mod xt;
 
 pub use events::{Lost, TableEvents};
 

@@ -2,8 +2,8 @@
 
 use super::attr::Attributes;
 use crate::model::nft::{
-    Limit, LimitUnit, LogOptions, MetaKey, Operand, RateUnit, RejectWith, Selector, Statement,
-    Verdict,
+    self, Limit, LimitUnit, LogOptions, MetaKey, Operand, RateUnit, RejectWith, Selector,
+    Statement, Verdict,
 };
 
 /// The length of the operand if it is one interface name, which NULs fill up.
@@ -52,19 +52,7 @@ pub(super) fn verdict(data: Attributes) -> Option<Verdict> {
 
 /// The word for a kind of stateful object (`NFT_OBJECT_*`).
 pub(super) fn object_kind(number: u32) -> String {
-    match number {
-        1 => "counter".to_owned(),
-        2 => "quota".to_owned(),
-        3 => "ct helper".to_owned(),
-        4 => "limit".to_owned(),
-        5 => "connlimit".to_owned(),
-        6 => "tunnel".to_owned(),
-        7 => "ct timeout".to_owned(),
-        8 => "secmark".to_owned(),
-        9 => "ct expectation".to_owned(),
-        10 => "synproxy".to_owned(),
-        other => format!("type {other}"),
-    }
+    nft::object_kind(number).map_or_else(|| format!("type {number}"), str::to_owned)
 }
 
 pub(super) fn limit(data: Attributes) -> Option<Statement> {

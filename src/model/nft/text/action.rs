@@ -4,7 +4,7 @@ use super::{Context, Network, Written, matching, selector, set, value, xt};
 use crate::model::IpFamily;
 use crate::model::nft::{
     Family, KeyType, Limit, LimitUnit, LogOptions, NatKind, NatRange, Operand, RateUnit,
-    RejectWith, Selector, SetOp, Statement,
+    RejectWith, Selector, SetData, SetOp, Statement, object_kind,
 };
 
 /// The text of a statement that is no comparison and no lookup.
@@ -43,6 +43,7 @@ pub(super) fn action(statement: &Statement, context: &Context) -> Written {
             Written::plain(format!("queue num {range}{bypass}"))
         }
         Statement::Object { kind, name } => object(kind, name),
+        Statement::ObjectMap { key, map } => object_map(key, map, context),
         Statement::Quota { bytes, used, over } => {
             let over = if *over { "over " } else { "" };
             let used = if *used == 0 { String::new() } else { format!(" used {used} bytes") };
@@ -297,6 +298,19 @@ fn nat(kind: NatKind, family: Option<IpFamily>, range: &NatRange, context: &Cont
         text = format!("{text} {}", flags.join(","));
     }
     Written { text, loadable }
+}
+
+/// The map tells the kind of its objects.
+fn object_map(key: &[Operand], map: &str, context: &Context) -> Written {
+    let key = matching::concat(key, context);
+    let kind =
+        match context.table.and_then(|table| table.set(map)).and_then(|set| set.data.as_ref()) {
+            Some(SetData::Object(kind)) => object_kind(*kind).unwrap_or("object"),
+            _ => "object",
+        };
+    let word = if kind.starts_with("ct ") { "set" } else { "name" };
+    let text = format!("{kind} {word} {} map {}", key.text, set::reference(map, context));
+    Written { text, loadable: key.loadable && kind != "object" }
 }
 
 fn object(kind: &str, name: &str) -> Written {

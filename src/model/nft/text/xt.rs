@@ -168,9 +168,9 @@ fn options(decoded: &XtMatch, context: &Context) -> Vec<String> {
             "set" => vec![format!("set-xmark {}", marked(*xor, *clear))],
             mode => vec![format!("{mode}-mark clear {clear:#x} xor {xor:#x}")],
         },
-        XtMatch::Comment(comment) => vec![value::quoted(comment)],
+        XtMatch::Comment { text } => vec![value::quoted(text)],
         XtMatch::Limit { average, burst } => vec![limit(*average), format!("burst {burst}")],
-        XtMatch::Reject(with) => vec![match (with, context.network) {
+        XtMatch::Reject { with } => vec![match (with, context.network) {
             (RejectWith::TcpReset, _) => "with tcp-reset".to_owned(),
             (RejectWith::Icmp(code), Some(Network::Ipv6)) => format!("with icmpv6 code {code}"),
             (RejectWith::Icmp(code) | RejectWith::Icmpx(code), _) => {

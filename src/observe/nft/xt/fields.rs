@@ -30,6 +30,11 @@ impl Fields<'_> {
         attr::native_u32(self.raw, at)
     }
 
+    /// Host order.
+    pub fn u64(self, at: usize) -> Option<u64> {
+        self.raw.get(at..)?.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes))
+    }
+
     /// `union nf_inet_addr`, 16 bytes.
     pub fn address(self, at: usize) -> Option<IpAddr> {
         if self.ipv6 {

@@ -2,6 +2,7 @@
 
 use super::connection;
 use super::fields::{Fields, not};
+use super::worded;
 use crate::model::Protocol;
 use crate::model::nft::XtMatch;
 
@@ -15,7 +16,7 @@ pub(super) fn decode(name: &str, revision: u32, raw: Fields) -> Option<XtMatch> 
         ("sctp", 0) => sctp(raw),
         ("multiport", 0 | 1) => multiport(revision, raw),
         ("addrtype", 0 | 1) => addrtype(revision, raw),
-        ("comment", 0) => Some(XtMatch::Comment(raw.text(0, raw.raw.len())?)),
+        ("comment", 0) => Some(XtMatch::Comment { text: raw.text(0, raw.raw.len())? }),
         ("mark" | "connmark", 1) => Some(XtMatch::Mark {
             connection: name == "connmark",
             mark: raw.u32(0)?,
@@ -36,7 +37,7 @@ pub(super) fn decode(name: &str, revision: u32, raw: Fields) -> Option<XtMatch> 
             kind: u8::try_from(raw.u32(0)?).ok()?,
             invert: raw.u32(4)? != 0,
         }),
-        _ => other(name, revision, raw).map(|options| XtMatch::Other { options }),
+        _ => worded::options(name, revision, raw).map(|options| XtMatch::Other { options }),
     }
 }
 
@@ -155,117 +156,4 @@ fn iprange(raw: Fields) -> Option<XtMatch> {
         invert_source: flags & 0x10 != 0,
         invert_destination: flags & 0x20 != 0,
     })
-}
-
-/// Modules that depend on more than a packet and its connection: as text.
-fn other(name: &str, revision: u32, raw: Fields) -> Option<Vec<String>> {
-    match (name, revision) {
-        ("owner", 1) => owner(raw),
-        ("policy", 0) => policy(raw),
-        ("rpfilter", 0) => {
-            let flags = raw.u8(0)?;
-            let names = [(1, "loose"), (2, "validmark"), (4, "accept-local"), (8, "invert")];
-            Some(named(&names, flags))
-        }
-        ("physdev", 0) => physdev(raw),
-        ("recent", 0 | 1) => recent(raw),
-        ("hashlimit", 1..=3) => {
-            let len = if revision == 1 { 16 } else { 255 };
-            Some(vec![format!("name {}", raw.text(0, len)?)])
-        }
-        ("connlimit", 1) => {
-            let flags = raw.u32(20)?;
-            let word = if flags & 1 == 0 { "connlimit-above" } else { "connlimit-upto" };
-            let per = if flags & 2 == 0 { "saddr" } else { "daddr" };
-            Some(vec![format!("{word} {}", raw.u32(16)?), format!("connlimit-{per}")])
-        }
-        // The kernel keeps the set by number only.
-        ("set", 1..=4) => {
-            let directions = raw.u8(2)?;
-            Some(vec![format!("set number {} of {directions} fields", raw.u16(0)?)])
-        }
-        ("length", 0) => {
-            let range = format!("{}:{}", raw.u16(0)?, raw.u16(2)?);
-            Some(vec![format!("{}length {range}", not(raw.u8(4)? != 0))])
-        }
-        ("ttl" | "hl", 0) => {
-            let sign = ["eq", "ne", "lt", "gt"].get(usize::from(raw.u8(0)?))?;
-            Some(vec![format!("{name}-{sign} {}", raw.u8(1)?)])
-        }
-        // `struct ip6t_rt`
-        ("rt", 0) => {
-            let (tested, inverted) = (raw.u8(16)?, raw.u8(17)?);
-            let kind = format!("{}rt-type {}", not(inverted & 1 != 0), raw.u32(0)?);
-            Some(if tested & 1 != 0 { vec![kind] } else { Vec::new() })
-        }
-        _ => None,
-    }
-}
-
-fn named(names: &[(u8, &str)], flags: u8) -> Vec<String> {
-    names.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| (*name).to_owned()).collect()
-}
-
-/// `struct xt_owner_match_info`.
-fn owner(raw: Fields) -> Option<Vec<String>> {
-    let (tested, inverted) = (raw.u8(16)?, raw.u8(17)?);
-    let mut options = Vec::new();
-    for (flag, option, at) in [(1, "uid-owner", 0), (2, "gid-owner", 8)] {
-        if tested & flag != 0 {
-            let (low, high) = (raw.u32(at)?, raw.u32(at + 4)?);
-            let range = if low == high { low.to_string() } else { format!("{low}-{high}") };
-            options.push(format!("{}{option} {range}", not(inverted & flag != 0)));
-        }
-    }
-    if tested & 4 != 0 {
-        options.push(format!("{}socket-exists", not(inverted & 4 != 0)));
-    }
-    Some(options)
-}
-
-/// `struct xt_policy_info`.
-fn policy(raw: Fields) -> Option<Vec<String>> {
-    let flags = raw.u16(304)?;
-    let direction = if flags & 1 != 0 { "in" } else { "out" };
-    let policy = if flags & 4 != 0 { "none" } else { "ipsec" };
-    Some(vec![format!("dir {direction}"), format!("pol {policy}")])
-}
-
-/// `struct xt_physdev_info`.
-fn physdev(raw: Fields) -> Option<Vec<String>> {
-    let (inverted, tested) = (raw.u8(64)?, raw.u8(65)?);
-    let mut options = Vec::new();
-    for (flag, option, at) in [(1, "physdev-in", 0), (2, "physdev-out", 32)] {
-        if tested & flag != 0 {
-            let not = not(inverted & flag != 0);
-            options.push(format!("{not}{option} {}", raw.text(at, 16)?));
-        }
-    }
-    for (flag, option) in [(4, "physdev-is-bridged"), (8, "physdev-is-in"), (16, "physdev-is-out")]
-    {
-        if tested & flag != 0 {
-            options.push(format!("{}{option}", not(inverted & flag != 0)));
-        }
-    }
-    Some(options)
-}
-
-/// `struct xt_recent_mtinfo` and `xt_recent_mtinfo_v1`, which only adds a mask.
-fn recent(raw: Fields) -> Option<Vec<String>> {
-    let (seconds, hits) = (raw.u32(0)?, raw.u32(4)?);
-    let (op, invert) = (raw.u8(8)?, raw.u8(9)? != 0);
-    let names = [(1, "rcheck"), (2, "set"), (4, "update"), (8, "remove")];
-    let mut options = named(&names, op);
-    if let Some(first) = options.first_mut() {
-        *first = format!("{}{first}", not(invert));
-    }
-    if seconds != 0 {
-        options.push(format!("seconds {seconds}"));
-    }
-    if hits != 0 {
-        options.push(format!("hitcount {hits}"));
-    }
-    options.push(format!("name {}", raw.text(10, 200)?));
-    options.push(if raw.u8(210)? == 0 { "rsource" } else { "rdest" }.to_owned());
-    Some(options)
 }

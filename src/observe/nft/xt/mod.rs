@@ -8,12 +8,13 @@ mod connection;
 mod fields;
 mod matches;
 mod targets;
+mod worded;
 
 use crate::model::nft::{Family, XtKind, XtMatch};
 use fields::Fields;
 
 /// What the structure says.
-pub(super) fn decode(
+pub(in crate::observe) fn decode(
     kind: XtKind,
     name: &str,
     revision: u32,

@@ -5,19 +5,22 @@ use crate::model::nft::{NatKind, RejectWith, XtMatch};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Targets that change or report a packet and let it go on with the next rule.
-const PASSING: [&str; 15] = [
+const PASSING: [&str; 18] = [
     "AUDIT",
     "CHECKSUM",
     "CLASSIFY",
     "CONNSECMARK",
     "DSCP",
+    "ECN",
     "HL",
     "IDLETIMER",
     "LED",
     "RATEEST",
     "SECMARK",
+    "SET",
     "TCPMSS",
     "TCPOPTSTRIP",
+    "TEE",
     "TOS",
     "TRACE",
     "TTL",
@@ -27,6 +30,8 @@ pub(super) fn decode(name: &str, revision: u32, raw: Fields) -> Option<XtMatch> 
     match (name, revision) {
         ("DNAT", 0..=2) => nat(NatKind::Dnat, raw),
         ("SNAT", 0..=2) => nat(NatKind::Snat, raw),
+        // `struct nf_nat_ipv4_multi_range_compat`, `struct nf_nat_range`: one address for each.
+        ("NETMAP", 0) => nat(NatKind::Dnat, raw).map(netmap),
         ("REDIRECT", 0) => nat(NatKind::Redirect, raw),
         ("MASQUERADE", 0) => nat(NatKind::Masquerade, raw),
         ("MARK", 2) => Some(set_mark(false, raw.u32(0)?, raw.u32(4)?, "set")),
@@ -46,8 +51,26 @@ pub(super) fn decode(name: &str, revision: u32, raw: Fields) -> Option<XtMatch> 
         ("NFQUEUE", 0..=3) => {
             Some(XtMatch::Other { options: vec![format!("queue-num {}", raw.u16(0)?)] })
         }
+        // `struct xt_tproxy_target_info` and `_v1`.
+        ("TPROXY", 0 | 1) => {
+            let port_at = if revision == 0 { 12 } else { 24 };
+            let to = format!("on-ip {} on-port {}", raw.address(8)?, raw.be16(port_at)?);
+            Some(XtMatch::Other { options: vec![to] })
+        }
+        ("SYNPROXY", 0) => Some(XtMatch::Other { options: vec![format!("mss {}", raw.u16(2)?)] }),
         _ if PASSING.contains(&name) => Some(XtMatch::Other { options: Vec::new() }),
         _ => None,
+    }
+}
+
+/// The part behind the network is kept; the direction is the hook's.
+fn netmap(decoded: XtMatch) -> XtMatch {
+    const NF_NAT_RANGE_NETMAP: u32 = 1 << 6;
+    match decoded {
+        XtMatch::Nat { kind, addresses, ports, flags } => {
+            XtMatch::Nat { kind, addresses, ports, flags: flags | NF_NAT_RANGE_NETMAP }
+        }
+        other => other,
     }
 }
 
@@ -111,5 +134,5 @@ fn reject(raw: Fields) -> Option<XtMatch> {
         (true, 8) => RejectWith::Icmp(6),
         _ => return None,
     };
-    Some(XtMatch::Reject(with))
+    Some(XtMatch::Reject { with })
 }
