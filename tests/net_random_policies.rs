@@ -7,119 +7,39 @@
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 mod net;
+mod random_policy;
 
 use fwctl::compile::{Environment, TABLE, compile};
 use fwctl::model::Protocol;
 use fwctl::model::nft::{Family, Table, text};
 use fwctl::plan::diff::diff;
 use fwctl::plan::transaction;
+use fwctl::plan::way::{Way, way};
 use fwctl::policy::{self, Arrival, Connection, MemoryFiles, Target};
 use net::{
     Answer, FAR_V4, FAR_V6, HOST_LAN_V4, HOST_LAN_V6, HOST_WAN_V4, HOST_WAN_V6, INTERNET_V4,
     INTERNET_V6, LAN_V4, LAN_V6, Lab, Namespace, Probe,
 };
-use std::fmt::Write as _;
+use random_policy::{Dice, Written};
 use std::net::IpAddr;
 use std::path::Path;
-
-/// Numbers that look random and are the same in every run (xorshift, Marsaglia 2003).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).unwrap() % bound
-    }
-
-    fn one_of<'a>(&mut self, items: &[&'a str]) -> &'a str {
-        items[self.below(items.len())]
-    }
-
-    /// One to three different items, as a TOML list.
-    fn some_of(&mut self, items: &[&str]) -> String {
-        let mut chosen: Vec<&str> = (0..=self.below(3)).map(|_| self.one_of(items)).collect();
-        chosen.sort_unstable();
-        chosen.dedup();
-        let quoted: Vec<String> = chosen.iter().map(|item| format!("\"{item}\"")).collect();
-        format!("[{}]", quoted.join(", "))
-    }
-}
-
-const PORTS: &[&str] = &[
-    "22/tcp",
-    "80/tcp",
-    "443/tcp",
-    "5432/tcp",
-    "8080/tcp",
-    "80-443/tcp",
-    "1-1023/tcp",
-    "5000-9000/tcp",
-    "tcp",
-    "all",
-    "65535/tcp",
-    "1024-65535/tcp",
-    "53/udp",
-];
-const FROM: &[&str] = &[
-    "internet",
-    "containers",
-    "admin",
-    "lan",
-    "near",
-    "wide",
-    "inner",
-    "@office",
-    "203.0.113.0/24",
-    "198.51.100.7",
-    "2001:db8:7::/48",
-    "2001:db8::/32",
-    "192.0.2.20",
-];
-const TO: &[&str] =
-    &["203.0.113.10", "192.0.2.10", "2001:db8:1::10", "2001:db8:2::/64", "203.0.113.0/25"];
-
-/// Zones that overlap, by addresses, interfaces and both.
-const ZONES: &str = "[zone.admin]\naddresses = [\"198.51.100.0/24\", \"2001:db8:7::/64\", \"@office\"]\n\
-     [zone.lan]\ninterfaces = [\"lan0\"]\n\
-     [zone.near]\ninterfaces = [\"lan*\"]\naddresses = [\"192.0.2.0/24\"]\n\
-     [zone.wide]\naddresses = [\"203.0.0.0/16\", \"172.16.0.0/12\", \"2001:db8:1::/48\"]\n\
-     [zone.inner]\ninterfaces = [\"br-web\"]\n\
-     [set.office]\naddresses = [\"192.0.2.20\", \"2001:db8:2::20\"]\n";
-
-fn random_policy(dice: &mut Dice) -> String {
-    let inbound = if dice.below(6) == 0 { "accept" } else { "reject" };
-    let mut text = format!("version = 1\n[default]\ninbound = \"{inbound}\"\nlog = false\n{ZONES}");
-    let rules = [("allow", 1 + dice.below(5)), ("deny", dice.below(4))];
-    for (kind, count) in rules {
-        for _ in 0..count {
-            writeln!(text, "[[{kind}]]\nports = {}", dice.some_of(PORTS)).unwrap();
-            if dice.below(4) > 0 {
-                writeln!(text, "from = {}", dice.some_of(FROM)).unwrap();
-            }
-            match dice.below(6) {
-                0 => writeln!(text, "to = {}", dice.some_of(TO)).unwrap(),
-                1 if kind == "allow" => writeln!(text, "to = [\"container:web\"]").unwrap(),
-                _ => {}
-            }
-            if kind == "allow" && inbound == "reject" && dice.below(4) == 0 {
-                writeln!(text, "limit = \"1000/second burst 1000\"").unwrap();
-            }
-        }
-    }
-    text
-}
 
 /// Makes the live table the desired one in place, as apply does, and asserts that it is it then.
 fn change(host: &Namespace, desired: &Table, written: &str) {
     let live = || host.enter(|| fwctl::observe::nft::read_table(Family::Inet, TABLE).unwrap());
-    let transaction = transaction::text(&diff(live().as_ref(), desired), desired);
-    if let Err(error) = host.try_nft(&transaction) {
-        panic!("{error}\n{transaction}\n{written}");
+    let before = live();
+    let edits = diff(before.as_ref(), desired);
+    let transactions = match way(before.as_ref(), &edits, desired) {
+        Way::InPlace(steps) => vec![steps.prepare, steps.switch, steps.clear],
+        Way::Beside => vec![transaction::text(&edits, desired)],
+    };
+    for transaction in transactions.iter().filter(|text| !text.is_empty()) {
+        if let Err(error) = host.try_nft(transaction) {
+            panic!("{error}\n{transaction}\n{written}");
+        }
     }
     let edits = diff(live().as_ref(), desired);
-    assert!(edits.is_empty(), "not as meant: {edits:#?}\n{transaction}\n{written}");
+    assert!(edits.is_empty(), "not as meant: {edits:#?}\n{transactions:#?}\n{written}");
 }
 
 /// Whom the probes come from.
@@ -164,10 +84,10 @@ fn the_kernel_does_what_the_judge_says() {
         networks: [("web".to_owned(), "br-web".parse().unwrap())].into(),
         ..Environment::default()
     };
-    let mut dice = Dice(setting("FWCTL_SEED", 20_261_122) | 1);
+    let mut dice = Dice::new(setting("FWCTL_SEED", 20_261_122));
     let (mut tried, mut open) = (0, 0);
     while tried < setting("FWCTL_POLICIES", 60) {
-        let written = random_policy(&mut dice);
+        let written = Written::random(&mut dice).text();
         let path = Path::new("/etc/fwctl/policy.toml");
         // Some contradict themselves, which the reader says; those are not for here.
         let Ok(loaded) = policy::load(&MemoryFiles::default().with(path, &written), path) else {

@@ -2,7 +2,8 @@
 //!
 //! In: a plan that [`crate::guard`] let through, and the lock. Out: the kernel runs exactly the
 //! table that was planned, or what it ran before, and the error says which. One transaction makes
-//! the change; what is read back afterwards decides whether it was made.
+//! the change, with others around it that make what it leads to and take out what it left
+//! ([`crate::plan::way`]); what is read back afterwards decides whether it was made.
 
 mod aftermath;
 mod attempt;
@@ -34,6 +35,7 @@ use crate::compile::{self, TABLE};
 use crate::guard::GuardedPlan;
 use crate::model::nft::{Family, Ruleset, Table, text};
 use crate::observe::{End, Installed, Snapshot, nft::stored};
+use crate::plan::way::{Steps, Way, unused, way};
 use crate::plan::{Edit, Outcome, Plan, diff, marker, pending as beside, transaction};
 use crate::policy::Policy;
 use std::borrow::Cow;
@@ -161,7 +163,7 @@ pub enum ApplyError {
 
 /// Makes the planned change.
 pub fn apply(
-    _lock: &Lock,
+    lock: &Lock,
     guarded: GuardedPlan,
     policy: &Policy,
     terms: &Terms,
@@ -185,14 +187,18 @@ pub fn apply(
     let lasting = compile::lasting(&plan.table);
     let block = text::table(&lasting);
     state.write_generation_text(&installed, &block).map_err(ApplyError::Disk)?;
-    let transaction = match (plan.edits.first(), &lasting) {
-        // The text of a large table is not made twice.
-        (Some(Edit::AddTable), Cow::Borrowed(_)) => transaction::create(&block),
-        _ => transaction::text(&plan.edits, &plan.table),
-    };
-    // If we die while nft runs, it commits the batch whole or not at all.
-    let made = |now: Option<&Table>| aftermath::same(now, Some(&plan.table));
-    aftermath::run(kernel, &transaction, before.as_ref(), made)?;
+    match (plan.edits.first(), &lasting) {
+        // The text of a large table is not made twice. If we die while nft runs, it commits the
+        // batch whole or not at all.
+        (Some(Edit::AddTable), Cow::Borrowed(_)) => {
+            let made = |now: Option<&Table>| aftermath::same(now, Some(&plan.table));
+            aftermath::run(kernel, &transaction::create(&block), before.as_ref(), made)?;
+        }
+        _ => match way(before.as_ref(), &plan.edits, &plan.table) {
+            Way::InPlace(steps) => in_place(&steps, &plan, before.as_ref(), (state, kernel))?,
+            Way::Beside => pending::at_once(lock, &plan, terms, state, kernel)?,
+        },
+    }
     // If we die here, the kernel runs the new table and names its generation; the next command
     // believes the kernel and corrects the disk.
     let id = kernel.generation().ok();
@@ -206,6 +212,52 @@ pub fn apply(
     state.confirm(&installed).map_err(failed)?;
     state.forget_attempt().map_err(failed)?;
     Ok(Applied::InForce { generation, ruleset })
+}
+
+/// Makes the edits where they belong.
+fn in_place(
+    steps: &Steps,
+    plan: &Plan,
+    before: Option<&Table>,
+    (state, kernel): (&State, &dyn Kernel),
+) -> Result<(), ApplyError> {
+    let alone = steps.prepare.is_empty() && steps.clear.is_empty();
+    let prepared = || kernel.read_table().ok().flatten();
+    if !alone {
+        // If we die from here on, the next command clears away what nothing leads to.
+        state.begin_in_place(plan.desired.generation).map_err(ApplyError::Disk)?;
+    }
+    if !steps.prepare.is_empty() {
+        aftermath::run(kernel, &steps.prepare, before, |_| false)?;
+    }
+    // The one step that decides. If we die while nft runs, it commits the batch whole or not at
+    // all.
+    let now = if steps.prepare.is_empty() { before.cloned() } else { prepared() };
+    let same = |now: Option<&Table>| aftermath::same(now, Some(&plan.table));
+    let made = |now: Option<&Table>| alone && same(now);
+    if let Err(error) = aftermath::run(kernel, &steps.switch, now.as_ref(), made) {
+        clear_unused(state, kernel)?;
+        return Err(error);
+    }
+    if !steps.clear.is_empty() {
+        // Where it fails, what is read back is not what was planned.
+        let _ = kernel.run(&steps.clear);
+    }
+    state.end_in_place().map_err(ApplyError::Disk)
+}
+
+/// Clears away what a change in place has left that was not made to its end.
+fn clear_unused(state: &State, kernel: &dyn Kernel) -> Result<(), ApplyError> {
+    if !state.in_place_begun() {
+        return Ok(());
+    }
+    if let Some(live) = read(kernel, "what is left of a change was not cleared away")? {
+        let transaction = transaction::text(&unused(&live), &live);
+        if !transaction.is_empty() {
+            kernel.run(&transaction).map_err(ApplyError::LeftOver)?;
+        }
+    }
+    state.end_in_place().map_err(ApplyError::Disk)
 }
 
 /// Corrects the record where the kernel runs a generation that the disk does not name: fwctl died

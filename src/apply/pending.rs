@@ -10,9 +10,12 @@ use crate::guard::GuardedPlan;
 use crate::model::nft::Table;
 use crate::observe::{Attempt, By, End, How, Installed};
 use crate::plan::pending::{self, Change, Pending, Phase};
-use crate::plan::{Outcome, diff};
+use crate::plan::{Outcome, Plan, diff};
 use crate::policy::Policy;
 use std::time::Duration;
+
+/// How long the kernel waits for us where a change is kept at once.
+const AT_ONCE: Duration = Duration::from_secs(300);
 
 /// Who makes a change, why, and how long it waits.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -73,6 +76,23 @@ pub fn arm(
     state.write_generation(&installed, &plan.table).map_err(ApplyError::Disk)?;
     let digest = Some(plan.desired.digest);
     load((generation, digest), Some(&plan.table), (terms, within), state, kernel)
+}
+
+/// Makes a change by leading packets to all of it at once, as if it were confirmed right away: for
+/// what cannot be made in place without a packet seeing a mixture.
+///
+/// If we die meanwhile, the kernel takes it back, or the next command finishes it.
+pub(super) fn at_once(
+    lock: &Lock,
+    plan: &Plan,
+    terms: &Terms,
+    state: &State,
+    kernel: &dyn Kernel,
+) -> Result<(), ApplyError> {
+    let own = (plan.desired.generation, Some(plan.desired.digest.clone()));
+    let _ = load(own, Some(&plan.table), (terms, AT_ONCE), state, kernel)?;
+    keep(lock, Some(plan.desired.generation), state, kernel)?;
+    Ok(())
 }
 
 /// Lets everything pass until the kernel forgets it; taking our table out comes when it is kept.
@@ -149,6 +169,7 @@ fn not_armed(error: NftError, state: &State, kernel: &dyn Kernel) -> ApplyError 
 /// Sees what is going on, finishes what a command that died had begun, and clears away what the
 /// kernel has forgotten.
 pub fn settle(_lock: &Lock, state: &State, kernel: &dyn Kernel) -> Result<Found, ApplyError> {
+    super::clear_unused(state, kernel)?;
     let attempt = state.read_attempt().filter(|attempt| attempt.end.is_none());
     let live = read(kernel, "nothing was changed")?;
     let Some((live, found)) = live.and_then(|live| pending::read(&live).map(|found| (live, found)))

@@ -34,6 +34,9 @@ pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Erro
     move |source| StateError::Io { action, path, source }
 }
 
+/// There while a change in place is under way, below `/run`: a reboot empties the kernel as well.
+const IN_PLACE: &str = "in-place";
+
 /// The directories of fwctl, below a prefix for tests and image builds.
 #[derive(Debug, Clone)]
 pub struct State {
@@ -67,6 +70,27 @@ impl State {
             Ok(()) => Ok(Lock { _file: file }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(StateError::Locked { path }),
             Err(error) => Err(io("could not lock", &path)(error.into())),
+        }
+    }
+
+    /// Notes that a change in place is under way that takes more than one transaction.
+    pub(super) fn begin_in_place(&self, generation: u32) -> Result<(), StateError> {
+        self.write_run_file(IN_PLACE, format!("{generation}\n").as_bytes())
+    }
+
+    /// Whether such a change was begun and not ended.
+    pub(super) fn in_place_begun(&self) -> bool {
+        self.run_file(IN_PLACE).exists()
+    }
+
+    /// Such a change has ended.
+    pub(super) fn end_in_place(&self) -> Result<(), StateError> {
+        let path = self.run_file(IN_PLACE);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(io("could not remove", &path)(error))
+            }
+            _ => Ok(()),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::model::nft::{
     Bytes, Chain, Element, Elements, Family, KeyType, Set, SetData, SetFlags, Table,
 };
 use crate::policy::Policy;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An unfinished table.
 pub(super) struct Draft<'p> {
@@ -83,6 +83,13 @@ impl<'p> Draft<'p> {
         let mut table = Table::new(Family::Inet, super::TABLE);
         table.sets = self.sets.into_values().collect();
         table.chains = self.chains;
+        // Sources of the one IP version are of no use to a destination of the other, nor a default
+        // to what a rule decides for everybody.
+        let (chains, sets) = table.used(&[]);
+        let owned = |names: BTreeSet<&str>| names.into_iter().map(str::to_owned).collect();
+        let (chains, sets): (BTreeSet<String>, BTreeSet<String>) = (owned(chains), owned(sets));
+        table.sets.retain(|set| sets.contains(&set.name));
+        table.chains.retain(|chain| chains.contains(&chain.name));
         table
     }
 }

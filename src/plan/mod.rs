@@ -10,6 +10,7 @@ pub mod marker;
 pub mod pending;
 mod status;
 pub mod transaction;
+pub mod way;
 
 pub use build::plan;
 pub use status::{Counted, Ended, STATUS_FORMAT, State, Status, Waiting, status};

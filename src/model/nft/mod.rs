@@ -13,6 +13,7 @@ mod bytes;
 mod canonical;
 mod kind;
 mod operand;
+mod refer;
 mod set;
 mod statement;
 pub mod text;

@@ -153,11 +153,13 @@ struct Copies {
 }
 
 fn copies(live: Option<&Table>, wanted: &Table, off: bool, generation: u32) -> Copies {
-    let used = used_sets(wanted);
+    let used = wanted.named_sets();
     let shared: BTreeSet<&str> = wanted
         .sets
         .iter()
-        .filter(|set| used.contains(&set.name) && live.is_some_and(|live| can_share(live, set)))
+        .filter(|set| {
+            used.contains(set.name.as_str()) && live.is_some_and(|live| can_share(live, set))
+        })
         .map(|set| set.name.as_str())
         .collect();
     let prefix = prefix(generation);
@@ -185,18 +187,6 @@ fn can_share(live: &Table, set: &Set) -> bool {
     let carried = CARRIED_SETS.contains(&set.name.as_str());
     let same = live.set(&set.name).is_some_and(|own| diff::elements(own, set).is_empty());
     same && (carried || !set.flags.dynamic) && !matches!(set.data, Some(SetData::Verdict))
-}
-
-/// The sets that rules of the table name.
-pub(super) fn used_sets(table: &Table) -> BTreeSet<String> {
-    let statements = table.chains.iter().flat_map(|chain| &chain.rules).flat_map(|r| &r.statements);
-    statements
-        .filter_map(|statement| match statement {
-            Statement::Lookup { set, .. } | Statement::UpdateSet { set, .. } => Some(set.clone()),
-            Statement::VerdictMap { map, .. } => Some(map.clone()),
-            _ => None,
-        })
-        .collect()
 }
 
 /// New names for chains and sets, wherever they are named. The compiler names them in verdicts,

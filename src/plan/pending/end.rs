@@ -5,7 +5,7 @@
 //! it may still look up is only taken out by a later transaction: keeping makes the map's elements
 //! last (so both ways lead to the same rules), then nothing leads there, then all of it goes.
 
-use super::arm::{Names, used_sets};
+use super::arm::Names;
 use super::{Pending, is_pending_rule, prefix, without};
 use crate::compile::TABLE;
 use crate::model::nft::{Chain, Element, Elements, Family, Set, Table, text};
@@ -26,10 +26,11 @@ pub fn leads_to(live: &Table, pending: &Pending) -> Table {
     for set in live.sets.iter().filter(|set| set.name.starts_with(&prefix)) {
         table.sets.push(as_made(names.set(set)));
     }
-    let shared: Vec<Set> = used_sets(&table)
+    let shared: Vec<Set> = table
+        .named_sets()
         .into_iter()
         .filter(|name| table.set(name).is_none())
-        .filter_map(|name| live.set(&name).cloned())
+        .filter_map(|name| live.set(name).cloned())
         .collect();
     table.sets.extend(shared);
     table
