@@ -274,3 +274,48 @@ fn a_snapshot_without_rules_is_not_taken_for_a_host_without_rules() {
         assert!(text.contains("not known") && text.contains("needs root"), "{command}: {text}");
     }
 }
+
+#[test]
+fn exposure_is_checked_against_the_policy() {
+    let web1 = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/cli/web1.json");
+    let open = "version = 1\n[default]\ninbound = \"accept\"\nforwarded = \"keep\"\n";
+    let denied = format!("{open}[[deny]]\nports = [\"80/tcp\"]\nfrom = [\"internet\"]\n");
+    let check = |policy: &str, snapshot: &str, args: &[&str]| {
+        let root = root_with(policy);
+        run(root.path(), &[&["exposure", "--snapshot", snapshot], args].concat())
+    };
+    let violated = check(&denied, web1, &["--check"]);
+    assert_eq!(code(&violated), 5, "{}", stderr(&violated));
+    let text = stdout(&violated);
+    assert!(
+        text.contains("80/tcp nginx: open over IPv4 for internet; the policy denies it"),
+        "{text}"
+    );
+    // Shown without being asked to check, it is no failure.
+    assert_eq!(code(&check(&denied, web1, &[])), 0);
+    assert_eq!(stdout(&check(&denied, web1, &[])), text);
+    for format in ["json", "markdown"] {
+        assert_eq!(code(&check(&denied, web1, &["--check", "--format", format])), 5);
+    }
+    // What only the internet may not do, containers may.
+    let closed = format!("{open}[[deny]]\nports = [\"81/tcp\"]\n");
+    let fine = check(&closed, web1, &["--check"]);
+    assert_eq!(code(&fine), 0, "{}", stdout(&fine));
+
+    // What cannot be ruled out is no proof: a program that sees packets before all rules.
+    let mut snapshot: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(web1).expect("a file")).expect("JSON");
+    for link in snapshot["links"].as_array_mut().expect("links") {
+        link["xdp"] = true.into();
+    }
+    let folder = tempfile::tempdir().expect("a directory");
+    let file = folder.path().join("xdp.json");
+    std::fs::write(&file, snapshot.to_string()).expect("a file");
+    let unknown = check(&denied, file.to_str().expect("text"), &["--check"]);
+    assert_eq!(code(&unknown), 5);
+    assert!(stdout(&unknown).contains("XDP"), "{}", stdout(&unknown));
+    // A check needs a policy.
+    let bare = tempfile::tempdir().expect("a directory");
+    let missing = run(bare.path(), &["exposure", "--check", "--snapshot", web1]);
+    assert_eq!(code(&missing), 1);
+}
