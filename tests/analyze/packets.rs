@@ -1,6 +1,7 @@
 //! Raw packets in, and where they arrive: the kernel's own answer, many packets at a time.
 
 use crate::net::Namespace;
+use nix::sys::socket::{setsockopt, sockopt::Mark};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, sendto, socket_with,
 };
@@ -119,8 +120,12 @@ fn raw(namespace: &Namespace, family: AddressFamily, protocol: u8) -> OwnedFd {
 
 impl Sender {
     pub fn new(namespace: &Namespace, via: (IpAddr, IpAddr)) -> Self {
-        // IPPROTO_RAW: the header is ours.
-        let of = |family| raw(namespace, family, 255);
+        // IPPROTO_RAW: the header is ours. The mark tells these packets from the client's own.
+        let of = |family| {
+            let socket = raw(namespace, family, 255);
+            setsockopt(&socket, Mark, &7).unwrap();
+            socket
+        };
         Self { v4: of(AddressFamily::INET), v6: of(AddressFamily::INET6), via }
     }
 

@@ -412,7 +412,7 @@ impl Writer<'_> {
     fn rule(&mut self, depth: usize) -> String {
         self.begin();
         if self.kind == Kind::Nat && depth == 0 && self.random.chance(55) {
-            return self.translating();
+            return with_counter(&self.translating());
         }
         let mut parts = Vec::new();
         for _ in 0..*self.random.pick(&[0, 1, 1, 1, 2, 2, 3]) {
@@ -422,9 +422,22 @@ impl Writer<'_> {
         if self.random.chance(10) {
             parts.push(self.matching());
         }
-        parts.push(self.deciding(depth));
+        let decision = self.deciding(depth);
+        if !decision.contains("map") {
+            parts.push("counter".to_owned());
+        }
+        parts.push(decision);
         parts.retain(|part| !part.is_empty());
         if parts.is_empty() { "counter".to_owned() } else { parts.join(" ") }
+    }
+}
+
+/// A counter before a translation that does not look its target up.
+fn with_counter(rule: &str) -> String {
+    let words = [" dnat ", " snat ", " redirect", " masquerade"];
+    match words.iter().find_map(|word| rule.find(word)) {
+        Some(at) if !rule.contains(" map ") => format!("{} counter{}", &rule[..at], &rule[at..]),
+        _ => rule.to_owned(),
     }
 }
 
