@@ -309,9 +309,9 @@ fn exposure_is_checked_against_the_policy() {
         link["xdp"] = true.into();
     }
     let folder = tempfile::tempdir().expect("a directory");
-    let file = folder.path().join("xdp.json");
-    std::fs::write(&file, snapshot.to_string()).expect("a file");
-    let unknown = check(&denied, file.to_str().expect("text"), &["--check"]);
+    let xdp = folder.path().join("xdp.json");
+    std::fs::write(&xdp, snapshot.to_string()).expect("a file");
+    let unknown = check(&denied, xdp.to_str().expect("text"), &["--check"]);
     assert_eq!(code(&unknown), 5);
     assert!(stdout(&unknown).contains("XDP"), "{}", stdout(&unknown));
     // A check needs a policy.

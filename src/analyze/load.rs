@@ -171,9 +171,9 @@ impl Scene<'_, '_> {
                 }
                 _ => Value::known([0]),
             },
-            MetaKey::Iiftype | MetaKey::Oiftype | MetaKey::Ibrpvid | MetaKey::Ibrvproto => {
-                Value::unknown(2)
-            }
+            MetaKey::Iiftype => self.link_layer(input),
+            MetaKey::Oiftype => self.link_layer(output),
+            MetaKey::Ibrpvid | MetaKey::Ibrvproto => Value::unknown(2),
             MetaKey::Ibrname | MetaKey::Obrname | MetaKey::Sdifname => Value::unknown(16),
             MetaKey::Nftrace | MetaKey::Ipsec | MetaKey::Day | MetaKey::Broute => Value::unknown(1),
             MetaKey::Time => Value::unknown(8),
@@ -189,6 +189,27 @@ impl Scene<'_, '_> {
             | MetaKey::Sdif
             | MetaKey::Other(_) => Value::unknown(4),
         }
+    }
+
+    /// `ARPHRD_*`, where the kind of the interface tells it.
+    fn link_layer(&self, name: Option<&IfaceName>) -> Value {
+        const ETHER: u16 = 1;
+        const LOOPBACK: u16 = 772;
+        const NONE: u16 = 0xfffe;
+        let kind = name.and_then(|name| self.host.link(name)).map(|link| &link.kind);
+        let number = match kind {
+            Some(
+                LinkKind::Bridge
+                | LinkKind::Veth
+                | LinkKind::Macvlan
+                | LinkKind::Dummy
+                | LinkKind::Vlan,
+            ) => ETHER,
+            Some(LinkKind::Loopback) => LOOPBACK,
+            Some(LinkKind::Wireguard) => NONE,
+            Some(_) | None => return Value::unknown(2),
+        };
+        Value::known(number.to_ne_bytes())
     }
 
     fn ct(&self, key: CtKey, direction: Option<CtDirection>) -> Value {

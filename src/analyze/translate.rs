@@ -6,7 +6,7 @@ use super::state::Exactness;
 use super::step::Step;
 use super::value::Value;
 use crate::model::IpFamily;
-use crate::model::nft::{Hook, NatKind, NatRange, Operand};
+use crate::model::nft::{Hook, NatKind, NatRange, Operand, Selector};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// `NF_NAT_RANGE_NETMAP`.
@@ -58,7 +58,21 @@ impl Scene<'_, '_> {
             IpFamily::Ipv4 => 4,
             IpFamily::Ipv6 => 16,
         };
-        let (addresses, ports) = match (bounds(&range.address, len), bounds(&range.port, 2)) {
+        // One map may yield both: the port stands behind the address.
+        let both = matches!((&range.address, &range.port), (Some((one, _)), Some((two, _)))
+            if one == two && matches!(one.selector, Selector::Map { .. }));
+        let ports = if both {
+            range.port.as_ref().map_or(Ok(None), |(value, _)| match self.load(value) {
+                Value::Absent => Err(Step::Fail),
+                Value::Bits(bits) => {
+                    let port = bits.value.get(len..len + 2).filter(|_| bits.is_known());
+                    port.map(|own| Some((own.to_vec(), own.to_vec()))).ok_or(Step::Anything)
+                }
+            })
+        } else {
+            bounds(&range.port, 2)
+        };
+        let (addresses, ports) = match (bounds(&range.address, len), ports) {
             (Ok(addresses), Ok(ports)) => (addresses, ports),
             (Err(step), _) | (_, Err(step)) => return step,
         };

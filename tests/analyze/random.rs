@@ -385,7 +385,7 @@ impl Writer<'_> {
                 _ => format!("{guard} {from} {own}"),
             };
         }
-        match self.random.below(8) {
+        match self.random.below(9) {
             0 | 1 => format!("{guard} {to} {bracket}:8080"),
             2 => format!(
                 "{nfproto}{} {to} {container}",
@@ -405,6 +405,11 @@ impl Writer<'_> {
                 self.port()
             ),
             6 if version == 4 => format!("fib daddr type local {guard} {to} 192.0.2.20"),
+            7 if version == 4 && self.random.chance(50) => {
+                format!(
+                    "{nfproto}meta l4proto {protocol} {to} {protocol} dport map {{ 22 : 172.18.0.2 . 80, 53 : 192.0.2.20 . 8080, 443 : 192.0.2.10 . 22 }}"
+                )
+            }
             _ => format!("{guard} redirect"),
         }
     }
