@@ -84,7 +84,7 @@ _fwctl() {
             return 0
             ;;
         fwctl__subcmd__apply)
-            opts="-q -v -h --no-confirm --confirm-within --confirm-on-reconnect --yes --message --override-guard --policy --color --quiet --verbose --help"
+            opts="-q -v -h --no-confirm --confirm-within --confirm-on-reconnect --yes --message --override-guard --cut --policy --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -334,7 +334,7 @@ _fwctl() {
             return 0
             ;;
         fwctl__subcmd__rollback)
-            opts="-q -v -h --no-confirm --confirm-within --confirm-on-reconnect --yes --message --override-guard --policy --color --quiet --verbose --help"
+            opts="-q -v -h --no-confirm --confirm-within --confirm-on-reconnect --yes --message --override-guard --cut --policy --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

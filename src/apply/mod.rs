@@ -7,6 +7,7 @@
 
 mod aftermath;
 mod attempt;
+mod cut;
 mod generation;
 mod kernel;
 mod nft;
@@ -21,6 +22,7 @@ mod tests;
 mod trial;
 
 pub use attempt::Record;
+pub use cut::{Cut, cut};
 pub use generation::{Damage, Sound};
 pub use kernel::{Kernel, Live};
 pub use nft::{Nft, NftError};

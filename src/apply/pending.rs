@@ -26,6 +26,8 @@ pub struct Terms {
     pub message: Option<String>,
     /// For how long it may rule unconfirmed; `None`: it is kept at once.
     pub within: Option<Duration>,
+    /// Whether connections that it denies are closed once it is kept.
+    pub cut: bool,
 }
 
 /// What was found to be going on.
@@ -123,6 +125,7 @@ fn load(
         within: within.as_secs(),
         by: terms.by.clone(),
         message: terms.message.clone(),
+        cut: terms.cut,
         end: None,
     };
     // If we die here, the disk speaks of a change that the kernel has no trace of; the next

@@ -95,7 +95,7 @@ impl State {
     }
 
     /// What stands in for `/`.
-    pub(super) fn root(&self) -> &Path {
+    pub fn root(&self) -> &Path {
         &self.root
     }
 

@@ -4,7 +4,7 @@ use super::args::Global;
 use super::confirmation::{Confirmation, failed, nothing_waits, tried};
 use super::inputs::{self, UNTOUCHED};
 use super::{Exit, failure::Failure, output, output::Output, paths::Paths, wait};
-use crate::apply::{self, Applied, Lock, Seen, State, StateError, pending};
+use crate::apply::{self, Applied, Lock, Seen, State, StateError, Terms, pending};
 use crate::compile::Environment;
 use crate::guard::{self, GuardedPlan, Refused};
 use crate::observe::{self, Snapshot};
@@ -26,6 +26,11 @@ pub struct Apply {
     /// Apply although the guard refuses; it says what that risks
     #[arg(long)]
     pub override_guard: bool,
+
+    /// Once the change is kept, close the connections that are open and that it does not let in;
+    /// the plan lists them. Your own SSH sessions are never closed
+    #[arg(long)]
+    pub cut: bool,
 }
 
 /// Applies.
@@ -39,13 +44,15 @@ pub fn run(
     let policy = inputs::policy(global, paths, output.width)?;
     let state = state(paths);
     let lock = lock(&state)?;
-    if let Some(generation) = unchanged(&policy, &state) {
+    if !apply.cut
+        && let Some(generation) = unchanged(&policy, &state)
+    {
         return report_unchanged(generation, output);
     }
     let kernel = kernel()?;
     nothing_waits(&lock, &state, &kernel)?;
     let snapshot = host(paths, &state, Some(&lock))?;
-    let how = (&apply.confirmation, apply.override_guard);
+    let how = (&apply.confirmation, apply.override_guard, apply.cut);
     carry_out(lock, &policy, &snapshot, how, (&state, &kernel), output)
 }
 
@@ -54,7 +61,7 @@ pub(super) fn carry_out(
     lock: Lock,
     policy: &Policy,
     snapshot: &Snapshot,
-    (confirmation, override_guard): (&Confirmation, bool),
+    (confirmation, override_guard, cut): (&Confirmation, bool, bool),
     (state, kernel): (&State, &apply::Live),
     output: &Output,
 ) -> Result<Exit, Failure> {
@@ -62,6 +69,11 @@ pub(super) fn carry_out(
     if plan.outcome == Outcome::Unchanged {
         let seen = (plan.desired.generation, snapshot.ruleset.generation);
         remember(policy, snapshot, seen, state);
+        if cut {
+            output.show(&report::plan::text(&plan, output.view()));
+            let terms = confirmation.terms(policy.guard.confirm_within, snapshot);
+            super::cut::denied(policy, user(&terms), snapshot, output);
+        }
         return report_unchanged(plan.desired.generation, output);
     }
     output.show(&report::plan::text(&plan, output.view()));
@@ -73,7 +85,7 @@ pub(super) fn carry_out(
     if !confirmation.yes && !agreed("\nApply this?") {
         return Err(Failure::new(Exit::Failed, "not applied: the answer was no").state(UNTOUCHED));
     }
-    let terms = confirmation.terms(policy.guard.confirm_within, snapshot);
+    let terms = Terms { cut, ..confirmation.terms(policy.guard.confirm_within, snapshot) };
     let Some(within) = terms.within else {
         let applied = apply::apply(&lock, guarded, policy, &terms, state, kernel);
         if let Applied::InForce { generation, ruleset } = applied.map_err(|error| failed(&error))? {
@@ -81,10 +93,14 @@ pub(super) fn carry_out(
                 remember(policy, snapshot, (generation, ruleset), state);
             }
             output.result(&format!("Generation {generation} is in force.\n"))?;
+            if cut {
+                super::cut::now(policy, user(&terms), state, output);
+            }
         }
         return Ok(Exit::Done);
     };
     tried(state)?;
+    super::cut::remember(policy, snapshot, state);
     let terminal = wait::Terminal::open();
     let armed = pending::arm(&lock, guarded, policy, (&terms, within), state, kernel);
     match armed.map_err(|error| failed(&error))? {
@@ -95,6 +111,11 @@ pub(super) fn carry_out(
         }
         Applied::Unchanged | Applied::InForce { .. } => Ok(Exit::Done),
     }
+}
+
+/// Who makes the change.
+fn user(terms: &Terms) -> Option<&str> {
+    terms.by.as_ref().map(|by| by.user.as_str())
 }
 
 /// Where fwctl keeps what it did.

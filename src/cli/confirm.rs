@@ -23,5 +23,5 @@ pub fn run(confirm: &Confirm, paths: &Paths, output: &Output) -> Result<Exit, Fa
         return reconnect::wait(confirm.generation, &state, &kernel()?, output);
     }
     let lock = lock(&state)?;
-    wait::kept(pending::keep(&lock, confirm.generation, &state, &kernel()?), output)
+    wait::kept(pending::keep(&lock, confirm.generation, &state, &kernel()?), &state, output)
 }

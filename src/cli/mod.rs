@@ -11,6 +11,7 @@ pub mod args;
 pub mod check;
 pub mod confirm;
 pub mod confirmation;
+pub mod cut;
 pub mod exit;
 pub mod explain;
 pub mod exposure;

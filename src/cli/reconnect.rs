@@ -76,7 +76,7 @@ pub fn wait(
     else {
         // It says what became of it.
         let lock = wait::patient_lock(state)?;
-        return wait::kept(pending::keep(&lock, generation, state, kernel), output);
+        return wait::kept(pending::keep(&lock, generation, state, kernel), state, output);
     };
     let user = state.read_attempt().filter(|attempt| attempt.generation == armed);
     let Some(user) = user.and_then(|attempt| attempt.by).map(|by| by.user) else {
@@ -111,7 +111,11 @@ fn until(
             looked = Some(Instant::now());
             if armed(kernel) != Some(generation) {
                 let lock = wait::patient_lock(state)?;
-                return wait::kept(pending::keep(&lock, Some(generation), state, kernel), output);
+                return wait::kept(
+                    pending::keep(&lock, Some(generation), state, kernel),
+                    state,
+                    output,
+                );
             }
         }
         ruleset = now;
@@ -124,7 +128,7 @@ fn until(
         {
             match pending::keep(&lock, Some(generation), state, kernel) {
                 Err(ApplyError::StillWaits(_) | ApplyError::Read { .. }) => {}
-                result => return wait::kept(result, output),
+                result => return wait::kept(result, state, output),
             }
         }
         let tick = if reconnect.is_anybody_there() { CLOSELY } else { TICK };

@@ -3,7 +3,7 @@
 use super::apply::{carry_out, host, kernel, lock, state};
 use super::confirmation::{Confirmation, failed, nothing_waits};
 use super::inputs::UNTOUCHED;
-use super::{Exit, failure::Failure, output::Output, paths::Paths, wait};
+use super::{Exit, cut, failure::Failure, output::Output, paths::Paths, wait};
 use crate::apply::pending;
 
 /// Takes back the change that waits to be confirmed; with a generation, applies that one's policy
@@ -21,6 +21,11 @@ pub struct Rollback {
     /// Go back although the guard refuses; it says what that risks
     #[arg(long)]
     pub override_guard: bool,
+
+    /// Close the connections that only the change which is taken back has let in; with a
+    /// generation, those that it does not let in. Your own SSH sessions are never closed
+    #[arg(long)]
+    pub cut: bool,
 }
 
 /// Goes back.
@@ -29,6 +34,7 @@ pub fn run(rollback: &Rollback, paths: &Paths, output: &Output) -> Result<Exit, 
     let Some(generation) = rollback.generation else {
         let lock = lock(&state)?;
         let kernel = kernel()?;
+        let before = state.confirmed().ok().flatten();
         let back = pending::roll_back(&lock, &state, &kernel).map_err(|error| failed(&error))?;
         let Some(generation) = back else {
             let last = state.read_attempt().and_then(|a| Some(a.end?.says(a.generation)));
@@ -39,6 +45,12 @@ pub fn run(rollback: &Rollback, paths: &Paths, output: &Output) -> Result<Exit, 
                 .hint("`fwctl rollback N` goes back to generation N; `fwctl history` lists them"));
         };
         output.result(&wait::taken_back(generation))?;
+        if let Some(before) = before.filter(|_| rollback.cut) {
+            // One that took our table out is not kept.
+            let change = state.read_generation(generation);
+            let change = change.as_ref().map(|change| &change.policy);
+            cut::taken_back(change, &before.policy, &state, output);
+        }
         return Ok(Exit::Done);
     };
     super::apply::can_ask(rollback.confirmation.yes)?;
@@ -56,6 +68,6 @@ pub fn run(rollback: &Rollback, paths: &Paths, output: &Output) -> Result<Exit, 
     let snapshot = host(paths, &state, Some(&lock))?;
     let mut confirmation = rollback.confirmation.clone();
     confirmation.message.get_or_insert_with(|| format!("back to generation {generation}"));
-    let how = (&confirmation, rollback.override_guard);
+    let how = (&confirmation, rollback.override_guard, rollback.cut);
     carry_out(lock, &kept.policy, &snapshot, how, (&state, &kernel), output)
 }

@@ -6,7 +6,7 @@
 
 use super::apply::lock;
 use super::confirmation::failed;
-use super::{Exit, failure::Failure, output, output::Output, reconnect};
+use super::{Exit, cut, failure::Failure, output, output::Output, reconnect};
 use crate::apply::{ApplyError, Found, Kernel, Lock, State, pending};
 use crate::observe::{End, How};
 use nix::sys::signal::{SigSet, Signal};
@@ -103,7 +103,7 @@ pub fn wait(
         Answer::Gone => Ok(Exit::Done),
         Answer::Keep => {
             let lock = patient_lock(state)?;
-            kept(pending::keep(&lock, Some(generation), state, kernel), output)
+            kept(pending::keep(&lock, Some(generation), state, kernel), state, output)
         }
         Answer::Back => {
             let lock = patient_lock(state)?;
@@ -128,10 +128,15 @@ pub fn taken_back(generation: u32) -> String {
 }
 
 /// What came of keeping a change. Keeping it twice is no failure.
-pub fn kept(result: Result<u32, ApplyError>, output: &Output) -> Result<Exit, Failure> {
+pub fn kept(
+    result: Result<u32, ApplyError>,
+    state: &State,
+    output: &Output,
+) -> Result<Exit, Failure> {
     match result {
         Ok(generation) => {
             output.result(&format!("Generation {generation} is confirmed, and stays.\n"))?;
+            cut::once_kept(generation, state, output);
             Ok(Exit::Done)
         }
         Err(error) => match &error {
@@ -160,7 +165,7 @@ fn over(
         std::thread::sleep(left + Duration::from_millis(20));
         return over(generation, lock, state, kernel, output);
     }
-    kept(Err(pending::nothing_waits(Some(generation), &found, state)), output)
+    kept(Err(pending::nothing_waits(Some(generation), &found, state)), state, output)
 }
 
 /// Another fwctl may be at work for a moment.

@@ -14,6 +14,7 @@ mod activation;
 mod cgroup;
 mod endpoints;
 mod engines;
+mod flows;
 #[doc(hidden)]
 pub mod foreign;
 #[allow(
@@ -26,7 +27,7 @@ mod json;
 pub mod legacy;
 mod links;
 mod logins;
-mod netlink;
+pub(crate) mod netlink;
 pub mod nft;
 mod processes;
 pub mod routing;
@@ -44,14 +45,17 @@ pub use links::{Network, read as network};
 pub use logins::{Connection, Login, Logins};
 pub use snapshot::{
     Address, Attempt, By, ConntrackPresence, Container, ContainerNetwork, ContainerState, End,
-    Engine, EngineKind, EngineState, FORMAT, Host, How, Installed, Link, LinkKind, PublishedPort,
-    Route, Snapshot, Socket, SocketState, Ssh, SshSession, Sysctls, Warning,
+    Engine, EngineKind, EngineState, FORMAT, Flow, Host, How, Installed, Link, LinkKind,
+    PublishedPort, Route, Snapshot, Socket, SocketState, Ssh, SshSession, Sysctls, Warning,
 };
 pub use sshd_config::ssh_ports;
 
+use crate::model::Protocol;
 use crate::model::nft::Ruleset;
+use netlink::NetlinkError;
 use processes::Processes;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::thread::ScopedJoinHandle;
 use std::time::Duration;
@@ -191,6 +195,11 @@ pub fn observe_with(
             process: options.process,
         };
         let ssh = ssh::read(&ground, &mut processes);
+        let flows = flows::read(&network.links, &network.routes, &all).unwrap_or_else(|error| {
+            let message = format!("the connections that are open could not be read: {error}");
+            warnings.push(Warning { subject: "connections".into(), message });
+            Vec::new()
+        });
         all.extend(inside);
         sockets::sort(&mut all);
 
@@ -227,6 +236,7 @@ pub fn observe_with(
             routes: network.routes,
             sysctls,
             sockets: all,
+            flows,
             engines,
             ssh,
             installed,
@@ -238,6 +248,19 @@ pub fn observe_with(
             warnings,
         }
     })
+}
+
+/// A protocol, the own end and the other one.
+type Ends = (Protocol, SocketAddr, SocketAddr);
+
+/// The connected sockets of the calling thread's network namespace, by protocol and both ends, and
+/// the kernel's own name for each.
+pub fn connected() -> Result<BTreeMap<Ends, [u8; 8]>, NetlinkError> {
+    let (sockets, _) = sockets::everything()?;
+    let connected = sockets.into_iter();
+    Ok(connected
+        .filter_map(|raw| Some(((raw.protocol, raw.local, raw.remote?), raw.cookie)))
+        .collect())
 }
 
 /// The sockets of this network namespace with their owners, and nothing else of the host.

@@ -53,7 +53,7 @@ impl Channel {
     }
 
     /// Asks for a dump; `each` sees every message of the answer, with its header.
-    pub fn dump<M>(&mut self, request: M, mut each: impl FnMut(&[u8])) -> Result<(), NetlinkError>
+    pub fn dump<M>(&mut self, request: M, each: impl FnMut(&[u8])) -> Result<(), NetlinkError>
     where
         M: NetlinkSerializable + std::fmt::Debug,
     {
@@ -65,7 +65,36 @@ impl Channel {
         packet.finalize();
         let mut bytes = vec![0; packet.buffer_len()];
         packet.serialize(&mut bytes);
-        self.socket.send(&bytes, 0)?;
+        self.exchange(&bytes, each)
+    }
+
+    /// Asks with a message of this type whose bytes behind the header are these. Without
+    /// `NLM_F_DUMP`, `flags` hold `NLM_F_ACK`, so that the answer has an end.
+    pub fn ask(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        payload: &[u8],
+        each: impl FnMut(&[u8]),
+    ) -> Result<(), NetlinkError> {
+        self.sequence += 1;
+        let length = u32::try_from(HEADER + payload.len()).expect("requests are short");
+        let mut bytes = length.to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend((flags | NLM_F_REQUEST).to_ne_bytes());
+        bytes.extend(self.sequence.to_ne_bytes());
+        bytes.extend([0; 4]);
+        bytes.extend(payload);
+        self.exchange(&bytes, each)
+    }
+
+    /// Sends a request, and gives every message of the answer but its end to `each`.
+    fn exchange(
+        &mut self,
+        request: &[u8],
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<(), NetlinkError> {
+        self.socket.send(request, 0)?;
         let mut interrupted = false;
         loop {
             let length = self.socket.recv(&mut &mut self.buffer[..], 0)?;
@@ -115,6 +144,17 @@ pub fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or(&[]);
         Some((kind, value))
     })
+}
+
+/// An attribute with its header and padding; `kind` holds `NLA_F_NESTED` where there are others
+/// inside.
+pub fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(4 + value.len()).expect("attributes are short");
+    let mut bytes = length.to_ne_bytes().to_vec();
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
 }
 
 /// A number of 16 bits in the host's order.

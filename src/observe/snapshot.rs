@@ -33,6 +33,9 @@ pub struct Snapshot {
     pub sysctls: Sysctls,
     /// Listening sockets, and those of live connections.
     pub sockets: Vec<Socket>,
+    /// Connections that came in from elsewhere and are open.
+    #[serde(default)]
+    pub flows: Vec<Flow>,
     /// Container engines.
     pub engines: Vec<Engine>,
     /// SSH.
@@ -371,6 +374,29 @@ pub struct SshSession {
     pub own: bool,
 }
 
+/// A connection that came in from elsewhere and is open.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Flow {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The client, as its packets come in.
+    pub source: SocketAddr,
+    /// What it dialled.
+    pub dialled: SocketAddr,
+    /// Who answers: another address or port than `dialled` where that was translated.
+    pub served: SocketAddr,
+    /// The client as the one who answers sees it.
+    pub seen: SocketAddr,
+    /// The interface by which packets for the client leave, and so most likely came.
+    #[serde(default)]
+    pub interface: Option<IfaceName>,
+    /// Since when, where the kernel keeps that (`net.netfilter.nf_conntrack_timestamp`).
+    #[serde(default)]
+    pub since: Option<jiff::Timestamp>,
+    /// Whether connection tracking knows it; else its socket alone does.
+    pub tracked: bool,
+}
+
 /// What fwctl itself has put on the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Installed {
@@ -417,6 +443,9 @@ pub struct Attempt {
     /// Why, in that person's words.
     #[serde(default)]
     pub message: Option<String>,
+    /// Whether connections that it denies are closed once it is confirmed.
+    #[serde(default)]
+    pub cut: bool,
     /// How it ended; `None` while it is pending, and where that is not recorded yet.
     #[serde(default)]
     pub end: Option<End>,

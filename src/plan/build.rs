@@ -58,6 +58,7 @@ pub fn plan(policy: &Policy, snapshot: &Snapshot) -> Result<Plan, Vec<CompileErr
         drift: drift(snapshot, &environment, live_table, live.as_ref()),
         exposure,
         expectations: expectations(policy),
+        established: super::established(policy, snapshot),
         notices: notices(snapshot, &environment),
         live,
         desired: marker,

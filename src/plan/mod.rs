@@ -5,6 +5,7 @@
 
 mod build;
 pub mod diff;
+mod established;
 mod exposure;
 pub mod marker;
 pub mod pending;
@@ -13,6 +14,7 @@ pub mod transaction;
 pub mod way;
 
 pub use build::plan;
+pub use established::{Established, established};
 pub use status::{Counted, Ended, STATUS_FORMAT, State, Status, Waiting, status};
 
 use crate::analyze::Decider;
@@ -51,6 +53,10 @@ pub struct Plan {
     pub exposure: Vec<EndpointExposure>,
     /// Whether the policy's own expectations hold.
     pub expectations: Vec<ExpectationResult>,
+    /// Connections that are open and that the policy would not let in; they go on unless they are
+    /// cut.
+    #[serde(default)]
+    pub established: Vec<Established>,
     /// What a reader should know besides.
     pub notices: Vec<Notice>,
 }

@@ -33,6 +33,9 @@ pub struct RawSocket {
     pub uid: u32,
     /// Its inode; 0 where no process holds it any more.
     pub inode: u64,
+    /// The kernel's own name for it (`idiag_cookie`): no other socket has, or had, the same. Zeroes
+    /// where `/proc` was read.
+    pub cookie: [u8; 8],
 }
 
 /// The length of `struct inet_diag_msg` (linux/inet_diag.h).
@@ -193,6 +196,7 @@ fn parse(protocol: Protocol, body: &[u8]) -> Option<RawSocket> {
         device,
         uid: u32_at(body, 64)?,
         inode: u32_at(body, 68)?.into(),
+        cookie: body.get(44..52)?.try_into().ok()?,
     })
 }
 
@@ -236,6 +240,7 @@ mod tests {
             device: 0,
             uid: 33,
             inode: 77,
+            cookie: [0; 8],
         };
         assert_eq!(parse(Protocol::TCP, &body), Some(expected));
         for length in 0..MESSAGE {

@@ -79,6 +79,7 @@ pub fn read(namespaces: bool, warnings: &mut Vec<Warning>) -> Found {
     Found { sockets, holders }
 }
 
+pub use diag::read as everything;
 pub use diag::read_connections as connections;
 
 /// Whether a process holds the socket of this inode.

@@ -55,6 +55,7 @@ fn raw_line(line: &str) -> Option<RawSocket> {
         device: 0,
         uid,
         inode,
+        cookie: [0; 8],
     })
 }
 
@@ -80,6 +81,7 @@ fn sctp_line(line: &str) -> Option<Vec<RawSocket>> {
             device: 0,
             uid,
             inode,
+            cookie: [0; 8],
         })
     };
     Some(addresses.iter().filter_map(listener).collect())

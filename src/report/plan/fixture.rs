@@ -161,6 +161,7 @@ fn plan(outcome: Outcome, live: Option<Marker>, desired: Marker) -> Plan {
             says: "from internet: open ssh, http, https; closed databases".to_owned(),
             failures: Vec::new(),
         }],
+        established: Vec::new(),
         notices: Vec::new(),
     }
 }

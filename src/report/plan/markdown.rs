@@ -1,6 +1,6 @@
 //! A plan for a merge request: Markdown as GitHub and GitLab read it.
 
-use super::{drift, rules, summary};
+use super::{drift, established, rules, summary};
 use crate::plan::{Outcome, Plan};
 use crate::report::exposure::{self, Change, Row};
 use crate::report::layout::clean;
@@ -32,6 +32,14 @@ pub fn markdown(plan: &Plan) -> String {
                 let _ = writeln!(out, "  - {}", escape(failure));
             }
         }
+    }
+    let open = established::lines(plan, 20);
+    if !open.is_empty() {
+        let _ = writeln!(out, "\n### {}\n", established::TITLE);
+        for line in open {
+            let _ = writeln!(out, "- {}", escape(&line));
+        }
+        let _ = writeln!(out, "\n{}", established::REMARK);
     }
     for notice in &plan.notices {
         let _ = writeln!(out, "\n> **Note:** {}", escape(&notice.message.replace('\n', " ")));

@@ -5,6 +5,7 @@
 //! only then the rules. What was changed by hand stands apart.
 
 mod drift;
+mod established;
 #[cfg(test)]
 pub(crate) mod fixture;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A plan for a terminal.
 
-use super::{View, drift, rules, summary, table};
+use super::{View, drift, established, rules, summary, table};
 use crate::plan::{Edit, Plan};
 use crate::report::exposure::{self, Change, Reach, Row};
 use crate::report::layout::{Cell, Table, labelled, styled, wrap};
@@ -11,6 +11,9 @@ use std::fmt::Write as _;
 
 /// How many lines of rule changes are shown unless everything is wanted.
 const LINES: usize = 60;
+
+/// How many connections are shown unless everything is wanted.
+const CONNECTIONS: usize = 20;
 
 /// What apply would change, for a person.
 pub fn text(plan: &Plan, view: View) -> String {
@@ -27,6 +30,7 @@ pub fn text(plan: &Plan, view: View) -> String {
     }
     kept(&mut out, &rows, view);
     expectations(&mut out, plan, view);
+    going_on(&mut out, plan, view);
     for notice in &plan.notices {
         let _ = writeln!(out);
         out.push_str(&labelled(0, "note:", style::WARNING, &notice.message, view.width));
@@ -128,6 +132,21 @@ fn kept(out: &mut String, rows: &[Row], view: View) {
     if !shown.is_empty() {
         let title = styled(style::STRONG, summary::KEPT);
         let _ = write!(out, "\n{title}\n{shown}");
+    }
+}
+
+/// Connections that are open, and that the rules would not let in.
+fn going_on(out: &mut String, plan: &Plan, view: View) {
+    let lines = established::lines(plan, if view.verbose { usize::MAX } else { CONNECTIONS });
+    if lines.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\n{}", styled(style::STRONG, established::TITLE));
+    for line in lines {
+        out.push_str(&labelled(2, "-", style::CHANGED, &line, view.width));
+    }
+    for line in wrap(established::REMARK, view.width.saturating_sub(2)) {
+        let _ = writeln!(out, "  {}", styled(style::FAINT, &line));
     }
 }
 
