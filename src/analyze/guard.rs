@@ -102,6 +102,22 @@ impl Guards {
         guard
     }
 
+    /// The same condition over other numbers of unknowns, among other conditions.
+    pub fn renamed(&self, guard: Guard, numbers: &[u32], into: &mut Self) -> Guard {
+        match guard {
+            Guard::NEVER | Guard::ALWAYS => guard,
+            Guard(index) => {
+                let Node { unknown, without, with } = self.nodes[index as usize - 2];
+                let without = self.renamed(without, numbers, into);
+                let with = self.renamed(with, numbers, into);
+                let holds = into.holds(numbers[unknown as usize]);
+                let not = into.not(holds);
+                let (yes, no) = (into.and(holds, with), into.and(not, without));
+                into.or(yes, no)
+            }
+        }
+    }
+
     /// The unknowns that it depends on.
     pub fn depends_on(&self, guard: Guard) -> BTreeSet<u32> {
         let mut found = BTreeSet::new();

@@ -10,6 +10,7 @@
 
 mod arrivals;
 mod asked;
+pub mod compare;
 mod cuts;
 mod explain;
 mod exposed;
@@ -125,7 +126,7 @@ pub struct End {
 }
 
 /// What becomes of a packet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Fate {
     /// It comes to a socket of the host, if one listens.
     Delivered,
