@@ -58,7 +58,7 @@ fn counted_on(now: &str, before: &str) -> bool {
 fn neighbours_keep_their_tables_and_counters() {
     let host = Host::boot();
     host.docker_run("db", "-p 5432:5432", 5432);
-    host.sh("ufw --force enable && ufw allow 22/tcp && ufw allow 80/tcp");
+    host.sh("ufw --force enable && ufw allow 22,80,443/tcp");
     host.lab.host.nft(
         "table inet other {
             set seen { type ipv4_addr; flags dynamic,timeout; timeout 1h; }

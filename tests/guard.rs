@@ -2,51 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
-use fwctl::guard::{Refusal, guard};
-use fwctl::observe::{Snapshot, SshSession};
-use fwctl::plan::plan;
-use fwctl::policy::{self, MemoryFiles};
+#[path = "guard/support.rs"]
+mod support;
+
+use fwctl::guard::{Cause, Refusal, What};
+use fwctl::observe::SshSession;
 use std::net::SocketAddr;
-use std::path::Path;
-
-/// A host with sshd on port 22 of both IP versions, and nobody logged in.
-fn host() -> Snapshot {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/shipped/docker-host.json");
-    let mut snapshot = Snapshot::from_json(&std::fs::read_to_string(path).unwrap()).unwrap();
-    snapshot.ssh.sessions.clear();
-    snapshot
-}
-
-fn session(remote: &str, local: &str, interface: &str) -> SshSession {
-    SshSession {
-        remote: remote.parse().unwrap(),
-        local: local.parse().unwrap(),
-        interface: Some(interface.parse().unwrap()),
-        user: Some("root".to_owned()),
-        own: true,
-    }
-}
-
-fn judged(policy: &str, snapshot: &Snapshot) -> Result<(), Vec<Refusal>> {
-    let path = Path::new("/etc/fwctl/policy.toml");
-    let files = MemoryFiles::default().with(path, format!("version = 1\n{policy}"));
-    let policy = policy::load(&files, path).unwrap_or_else(|errors| panic!("{errors:?}")).policy;
-    let plan = plan(&policy, snapshot).unwrap();
-    match guard(plan, &policy, snapshot) {
-        Ok(_) => Ok(()),
-        Err(refused) => Err(refused.refusals().to_vec()),
-    }
-}
-
-/// Refused, and let through once everything that it says to add is added.
-fn refused_until_mended(policy: &str, snapshot: &Snapshot) -> Vec<Refusal> {
-    let refusals = judged(policy, snapshot).expect_err("let through");
-    let fixes: Vec<String> = refusals.iter().filter_map(Refusal::fix).collect();
-    assert!(!fixes.is_empty(), "{refusals:?}");
-    let mended = format!("{policy}\n{}", fixes.join("\n"));
-    assert_eq!(judged(&mended, snapshot), Ok(()), "the fix does not mend it:\n{mended}");
-    refusals
-}
+use support::{host, judged, lost, refused_until_mended, session};
 
 const WEB: &str = "[[allow]]\nservice = [\"http\"]\n";
 
@@ -74,7 +36,7 @@ fn sshd_on_a_port_of_its_own_is_not_the_service_ssh() {
     host.ssh.sessions = vec![session("203.0.113.9:50000", "203.0.113.10:2222", "wan0")];
     let refusals = refused_until_mended("[[allow]]\nservice = [\"ssh\"]\n", &host);
     assert!(
-        refusals.iter().any(|refusal| matches!(refusal, Refusal::Session { own: true, .. })),
+        lost(&refusals).iter().any(|lost| matches!(lost.what, What::Session { own: true, .. })),
         "{refusals:?}"
     );
 }
@@ -138,7 +100,7 @@ fn guard_keep_holds_for_what_listens() {
     };
     // nginx listens on 443; nothing listens on 8443.
     let refusals = refused_until_mended(&policy("443/tcp"), &host());
-    assert!(matches!(&refusals[0], Refusal::Keep { .. }), "{refusals:?}");
+    assert!(matches!(lost(&refusals)[0].what, What::Keep), "{refusals:?}");
     assert_eq!(judged(&policy("8443/tcp"), &host()), Ok(()));
 }
 
@@ -150,6 +112,13 @@ fn loopback_listeners_and_sessions_are_no_way_in_from_outside() {
     let loopback: SocketAddr = "[::ffff:127.0.0.1]:50000".parse().unwrap();
     host.ssh.sessions =
         vec![SshSession { remote: loopback, ..session("127.0.0.1:1", "127.0.0.1:22", "lo") }];
+    // Nobody knows from where that comes, or whether what carries it lives on.
+    let refusals = judged(WEB, &host).expect_err("let through");
+    assert_eq!(lost(&refusals)[0].cause, Cause::FromTheHost);
+    assert_eq!(refusals.len(), 1, "{refusals:?}");
+    assert!(refusals[0].message().contains("127.0.0.1"), "{}", refusals[0].message());
+    assert!(refusals[0].advice().unwrap().contains("--override-guard"));
+    host.ssh.sessions.clear();
     assert_eq!(judged(WEB, &host), Ok(()));
 }
 

@@ -9,7 +9,7 @@ use super::packet::{From, address, number};
 use super::sources::Sources;
 use crate::compile::Environment;
 use crate::model::{IfaceName, IpFamily, ZoneRef};
-use crate::policy::{AddressRef, Policy, Zone, prefixes};
+use crate::policy::{AddressRef, Policy, Source, Zone, prefixes};
 use std::net::IpAddr;
 
 /// A way in, and the sources that take it.
@@ -29,6 +29,29 @@ impl Arrival {
 }
 
 impl Analyzer<'_> {
+    /// The ways in of a source of the policy. Addresses never claim what comes in by a container
+    /// engine's interface.
+    pub fn arrivals_of(&self, policy: &Policy, source: &Source, family: IpFamily) -> Vec<Arrival> {
+        let list = match source {
+            Source::Zone(zone) => return self.arrivals(Some(policy), zone, family),
+            Source::Addresses(list) => list,
+        };
+        let snapshot = self.snapshot();
+        let environment = Environment::of_links(&snapshot.links, &snapshot.routes);
+        let containers = environment.container_interfaces(snapshot);
+        let wanted = intervals(policy, std::slice::from_ref(list), family);
+        let links = snapshot.links.iter();
+        let outside = links.filter(|link| link.up && !containers.contains(&link.name));
+        let way = |link: &crate::observe::Link| {
+            let sources = self.routed_by(&link.name, family).take(&wanted);
+            let sources: Vec<_> =
+                sources.spans().iter().map(|span| (span.first, span.last)).collect();
+            let from = From::Interface(link.name.clone());
+            (!sources.is_empty()).then_some(Arrival { from, sources })
+        };
+        outside.filter_map(way).collect()
+    }
+
     /// The ways in of a zone; without a policy no zone is declared.
     pub fn arrivals(
         &self,
@@ -110,6 +133,14 @@ impl Analyzer<'_> {
             return Some(From::Host);
         }
         self.host.leaves_by(source, None).cloned().map(From::Interface)
+    }
+
+    /// Whether this is a container engine's interface.
+    pub fn is_container(&self, from: &From) -> bool {
+        let From::Interface(name) = from else { return false };
+        let snapshot = self.snapshot();
+        let environment = Environment::of_links(&snapshot.links, &snapshot.routes);
+        environment.container_interfaces(snapshot).contains(name)
     }
 
     /// The address that clients behind an interface dial: its first one of this IP version that

@@ -43,14 +43,119 @@ pub(super) fn arrivals(
 }
 
 /// An answer about one dialled address.
-pub(super) struct Told {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// The dialled address.
     pub address: IpAddr,
+    /// How much gets through.
     pub summary: Summary,
+    /// A source for which it is so.
     pub witness: Option<Witness>,
+    /// Who decides for that source; `None` where no rule does.
     pub decided_by: Option<Decider>,
     /// Who keeps out those of the zone that do not get through.
     pub refused_by: Option<Decider>,
+    /// By which way it is served.
     pub path: String,
+}
+
+impl Analyzer<'_> {
+    /// Who reaches an address and port by these ways, whether something listens there or not;
+    /// `None` where there is no way. The port is 0 for a protocol without ports.
+    pub fn dial(
+        &self,
+        ways: &[Arrival],
+        address: IpAddr,
+        dialled: (Protocol, u16),
+    ) -> Option<Told> {
+        self.told(dialled, ways.iter(), address, None, &|end| end.fate.passes())
+    }
+
+    /// Whether nothing of these ways reaches an address and port: known to, and for all of them.
+    pub fn is_closed(
+        &self,
+        ways: &[Arrival],
+        address: IpAddr,
+        (protocol, port): (Protocol, u16),
+    ) -> bool {
+        let family = IpFamily::of(address);
+        ways.iter().all(|way| {
+            let Some(source) = way.first(family) else { return true };
+            let one = Packet::new(way.from.clone(), source, address, protocol, port);
+            let packet = Packet { sources: way.sources.clone(), ..one };
+            self.ask(&packet).summary(family, |end| end.fate.passes()).reach == Reach::Closed
+        })
+    }
+
+    /// The same, where only some ends are arrivals.
+    pub(super) fn told<'a>(
+        &self,
+        (protocol, port): (Protocol, u16),
+        arrivals: impl Iterator<Item = &'a Arrival>,
+        address: IpAddr,
+        listener: Option<&Endpoint>,
+        arrives: &dyn Fn(&End) -> bool,
+    ) -> Option<Told> {
+        let family = IpFamily::of(address);
+        let mut all: Option<Told> = None;
+        for arrival in arrivals {
+            let source = arrival.first(family)?;
+            let one = Packet::new(arrival.from.clone(), source, address, protocol, port);
+            let packet = Packet { sources: arrival.sources.clone(), ..one.clone() };
+            let told = self.told_of(&packet, listener, arrives);
+            all = Some(match all {
+                None => told,
+                Some(other) => both(other, told),
+            });
+        }
+        all
+    }
+
+    /// How a packet from any of its sources fares.
+    pub fn fare(&self, packet: &Packet, arrives: &dyn Fn(&End) -> bool) -> Told {
+        self.told_of(packet, None, arrives)
+    }
+
+    fn told_of(
+        &self,
+        packet: &Packet,
+        listener: Option<&Endpoint>,
+        arrives: &dyn Fn(&End) -> bool,
+    ) -> Told {
+        let family = packet.family();
+        let mut answer = self.ask(packet);
+        let summary = answer.summary(family, arrives);
+        let chosen = match summary.reach {
+            Reach::Open | Reach::Limited | Reach::Partial => summary.admitted,
+            Reach::Closed => summary.refused,
+            Reach::Unknown => summary.doubtful,
+        };
+        let first = packet.sources.first().map_or(0, |(first, _)| *first);
+        let source = chosen.unwrap_or(super::packet::address(family, first));
+        let alone = |source: IpAddr| Packet {
+            sources: vec![(number(source), number(source))],
+            ..packet.clone()
+        };
+        let single = packet.sources == [(number(source), number(source))];
+        let answer = if single { answer } else { self.ask(&alone(source)) };
+        let refused_by = match (summary.reach, summary.refused) {
+            (Reach::Closed, _) => self.refuser(&answer),
+            (Reach::Partial, Some(refused)) => self.refuser(&self.ask(&alone(refused))),
+            _ => None,
+        };
+        let interface = match &packet.from {
+            From::Interface(name) => Some(name.to_string()),
+            From::Host => None,
+        };
+        Told {
+            address: packet.destination,
+            decided_by: self.decider(&answer, arrives),
+            refused_by,
+            path: path(listener, &answer.ends),
+            summary,
+            witness: Some(Witness { source, interface }),
+        }
+    }
 }
 
 impl Asked<'_, '_> {
@@ -119,61 +224,17 @@ impl Asked<'_, '_> {
         arrivals: &[Arrival],
         address: IpAddr,
     ) -> Option<Told> {
-        let family = IpFamily::of(address);
-        let mut all: Option<Told> = None;
-        for arrival in arrivals {
-            if let (Some(device), From::Interface(name)) = (&endpoint.device, &arrival.from)
-                && device != name
-            {
-                continue;
-            }
-            let source = arrival.first(family)?;
-            let port = endpoint.ports.first();
-            let from = arrival.from.clone();
-            let one = Packet::new(from, source, address, endpoint.protocol, port);
-            let packet = Packet { sources: arrival.sources.clone(), ..one.clone() };
-            let arrives = |end: &End| match listener {
-                Some(listener) => serves(listener, end) || self.proxied(listener, end),
-                None => end.fate.passes(),
-            };
-            let summary = self.analyzer.ask(&packet).summary(family, arrives);
-            let chosen = match summary.reach {
-                Reach::Open | Reach::Limited | Reach::Partial => summary.admitted,
-                Reach::Closed => summary.refused,
-                Reach::Unknown => summary.doubtful,
-            };
-            let source = chosen.unwrap_or(source);
-            let alone = |source: IpAddr| Packet {
-                sources: vec![(number(source), number(source))],
-                ..one.clone()
-            };
-            let answer = self.analyzer.ask(&alone(source));
-            let decided_by = self.analyzer.decider(&answer, arrives);
-            let refused_by = match (summary.reach, summary.refused) {
-                (Reach::Closed, _) => self.analyzer.refuser(&answer),
-                (Reach::Partial, Some(refused)) => {
-                    self.analyzer.refuser(&self.analyzer.ask(&alone(refused)))
-                }
-                _ => None,
-            };
-            let interface = match &arrival.from {
-                From::Interface(name) => Some(name.to_string()),
-                From::Host => None,
-            };
-            let told = Told {
-                address,
-                summary,
-                witness: Some(Witness { source, interface }),
-                decided_by,
-                refused_by,
-                path: path(listener, &answer.ends),
-            };
-            all = Some(match all {
-                None => told,
-                Some(other) => both(other, told),
-            });
-        }
-        all
+        let arrives = |end: &End| match listener {
+            Some(listener) => serves(listener, end) || self.proxied(listener, end),
+            None => end.fate.passes(),
+        };
+        let dialled = (endpoint.protocol, endpoint.ports.first());
+        let bound = |arrival: &&Arrival| match (&endpoint.device, &arrival.from) {
+            (Some(device), From::Interface(name)) => device == name,
+            (Some(_) | None, _) => true,
+        };
+        let arrivals = arrivals.iter().filter(bound);
+        self.analyzer.told(dialled, arrivals, address, listener, &arrives)
     }
 
     /// Whether the engine's proxy takes in what nothing translated.

@@ -42,11 +42,13 @@ mod way;
 mod xt;
 
 pub use arrivals::Arrival;
+pub use asked::Told;
 pub use explain::{Arrived, Decider, EXPLAIN_FORMAT, Ending, Explanation, Matched, Step};
 pub use exposed::{EXPOSURE_FORMAT, Exposed, Exposure, Violation, Witness, ZoneReach};
 pub use exposure::exposure;
 pub use host::{Nowhere, Way};
 pub use packet::{CLIENT_PORT, ConnectionState, From, Packet};
+pub use ports::{Classes, Signature};
 pub use prospect::{Prospect, ZoneProspect, prospects};
 pub use reach::{Reach, Summary};
 pub use shadow::{Shadowed, shadowed};

@@ -11,12 +11,31 @@ use crate::model::nft::{
 use crate::model::{PortRange, PortSpec, Protocol};
 use crate::policy::Policy;
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-/// The ports at which something may begin to be otherwise.
+/// The ports at which something may begin to be otherwise, and what is asked of ports.
 #[derive(Debug, Clone, Default)]
-pub struct Classes(BTreeSet<u16>);
+pub struct Classes {
+    cuts: BTreeSet<u16>,
+    /// Ranges that rules compare ports with.
+    ranges: BTreeSet<(u16, u16)>,
+    /// What each set or map holds for ports: first, last, and what stands there.
+    sets: Vec<Vec<(u16, u16, u64)>>,
+}
+
+/// Ports with the same one fare the same: every test says the same of them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Signature(Vec<u64>);
 
 impl Classes {
+    /// The cuts of a ruleset and a policy.
+    pub fn new(analyzer: &Analyzer<'_>, policy: &Policy) -> Self {
+        let mut classes = Self::default();
+        classes.of_rules(analyzer);
+        classes.of_policy(policy);
+        classes
+    }
+
     /// Adds the cuts of a ruleset.
     pub fn of_rules(&mut self, analyzer: &Analyzer<'_>) {
         for table in analyzer.tables() {
@@ -33,14 +52,30 @@ impl Classes {
     pub fn of_policy(&mut self, policy: &Policy) {
         for spec in policy.allow.iter().chain(&policy.deny).flat_map(|rule| &rule.ports) {
             if let PortSpec::Ports(_, range) = spec {
-                self.range(range.first(), range.last());
+                self.begin(range.first(), range.last());
             }
         }
     }
 
+    fn begin(&mut self, first: u16, last: u16) {
+        self.cuts.insert(first);
+        self.cuts.extend(last.checked_add(1));
+    }
+
     fn range(&mut self, first: u16, last: u16) {
-        self.0.insert(first);
-        self.0.extend(last.checked_add(1));
+        self.begin(first, last);
+        self.ranges.insert((first, last));
+    }
+
+    /// What all tests of the ruleset together say of a port.
+    pub fn signature(&self, port: u16) -> Signature {
+        let within = |first: u16, last: u16| (first..=last).contains(&port);
+        let ranges = self.ranges.iter().map(|(first, last)| u64::from(within(*first, *last)));
+        let sets = self.sets.iter().flat_map(|set| {
+            let here = set.iter().filter(|(first, last, _)| within(*first, *last));
+            here.map(|(.., what)| *what).chain([u64::MAX])
+        });
+        Signature(ranges.chain(sets).collect())
     }
 
     /// A range, cut before each of them.
@@ -49,7 +84,9 @@ impl Classes {
             return vec![ports];
         }
         let mut firsts = vec![ports.first()];
-        firsts.extend(self.0.range(ports.first()..=ports.last()).filter(|at| **at > ports.first()));
+        firsts.extend(
+            self.cuts.range(ports.first()..=ports.last()).filter(|at| **at > ports.first()),
+        );
         let lasts = firsts.iter().skip(1).map(|first| first - 1).chain([ports.last()]);
         let pairs = firsts.iter().zip(lasts);
         pairs.filter_map(|(first, last)| PortRange::new(*first, last).ok()).collect()
@@ -108,12 +145,14 @@ fn cut(statement: &Statement, classes: &mut Classes) {
 
 fn elements(set: &Set, classes: &mut Classes) {
     let fields = super::sets::fields(set);
+    let single = set.key.len() == 1;
+    let mut held = Vec::new();
     for (kind, (at, len)) in set.key.iter().zip(fields) {
         // A port, or two bytes that `typeof` calls an integer.
         if len != 2 || !matches!(kind, KeyType::InetService | KeyType::Other(_)) {
             continue;
         }
-        for element in set.elements.listed() {
+        for (index, element) in set.elements.listed().iter().enumerate() {
             let (from, to) = match &element.key {
                 ElementKey::Value(value) => (value.as_slice(), value.as_slice()),
                 ElementKey::Interval(from, to) => (from.as_slice(), to.as_slice()),
@@ -121,8 +160,20 @@ fn elements(set: &Set, classes: &mut Classes) {
             };
             let port = |bytes: &[u8]| bytes.get(at..at + 2).and_then(|own| numbers(own).next());
             if let (Some(first), Some(last)) = (port(from), port(to)) {
-                classes.range(first, last);
+                classes.begin(first, last);
+                // Elements of a set of ports alone that lead to the same are the same.
+                let mut hasher = DefaultHasher::new();
+                match &element.data {
+                    Some(data) if single => format!("{data:?}").hash(&mut hasher),
+                    None if single => 0.hash(&mut hasher),
+                    _ => (at, index).hash(&mut hasher),
+                }
+                format!("{:?}", element.statements).hash(&mut hasher);
+                held.push((first, last, hasher.finish()));
             }
         }
+    }
+    if !held.is_empty() {
+        classes.sets.push(held);
     }
 }

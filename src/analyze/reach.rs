@@ -39,6 +39,8 @@ pub struct Summary {
     pub refused: Option<IpAddr>,
     /// A source for which it is not known.
     pub doubtful: Option<IpAddr>,
+    /// How many sources never get through, and how many were asked about.
+    pub kept_out: (u128, u128),
 }
 
 impl Answer {
@@ -60,7 +62,8 @@ impl Answer {
         }
         let [through, doubt, rest] = [through, doubt, rest].map(|part| union_all(part, guards));
         let mut count = Count::default();
-        for (first, admits, doubts) in pieces(&through, &doubt, &rest, guards) {
+        for (first, size, admits, doubts) in pieces(&through, &doubt, &rest, guards) {
+            count.asked = count.asked.saturating_add(size);
             let depends: BTreeSet<u32> = self.guards.depends_on(admits);
             let known = |unknown: &u32| self.unknowns[*unknown as usize].unclear == Unclear::Rate;
             if doubts != Guard::NEVER {
@@ -72,6 +75,7 @@ impl Answer {
                 count.open.get_or_insert(first);
             } else if admits == Guard::NEVER {
                 count.closed.get_or_insert(first);
+                count.kept_out = count.kept_out.saturating_add(size);
             } else if depends.iter().all(known) {
                 count.limited.get_or_insert(first);
                 count.rates.extend(depends);
@@ -111,6 +115,7 @@ impl Answer {
             admitted: at(count.open.or(count.limited)),
             refused: at(count.closed),
             doubtful: at(count.doubtful),
+            kept_out: (count.kept_out, count.asked),
         }
     }
 }
@@ -122,17 +127,19 @@ struct Count {
     limited: Option<u128>,
     closed: Option<u128>,
     doubtful: Option<u128>,
+    kept_out: u128,
+    asked: u128,
     rates: BTreeSet<u32>,
     depends: BTreeSet<u32>,
 }
 
-/// For each piece of all three its first source, and when it is in the first two.
+/// For each piece of all three its first source, its size, and when it is in the first two.
 fn pieces(
     through: &Sources,
     doubt: &Sources,
     rest: &Sources,
     guards: &mut Guards,
-) -> Vec<(u128, Guard, Guard)> {
+) -> Vec<(u128, u128, Guard, Guard)> {
     let mut cuts: Vec<u128> = Vec::new();
     for span in [through, doubt, rest].into_iter().flat_map(Sources::spans) {
         cuts.push(span.first);
@@ -148,7 +155,8 @@ fn pieces(
     };
     let each = all.pieces(&cuts).into_iter();
     each.map(|piece| {
-        (piece.first, at(through.spans(), piece.first), at(doubt.spans(), piece.first))
+        let (first, size) = (piece.first, (piece.last - piece.first).saturating_add(1));
+        (first, size, at(through.spans(), first), at(doubt.spans(), first))
     })
     .collect()
 }

@@ -3,10 +3,11 @@
 use super::args::Global;
 use super::confirmation::{Confirmation, failed, nothing_waits, tried};
 use super::inputs::{self, UNTOUCHED};
+use super::proof::{self, Made};
 use super::{Exit, failure::Failure, output, output::Output, paths::Paths, wait};
 use crate::apply::{self, Applied, Lock, Seen, State, StateError, Terms, pending};
 use crate::compile::Environment;
-use crate::guard::{self, GuardedPlan, Refused};
+use crate::guard::{self, Caution, GuardedPlan, Refused};
 use crate::observe::{self, Snapshot};
 use crate::plan::{self, Outcome, Plan};
 use crate::policy::Policy;
@@ -67,6 +68,9 @@ pub(super) fn carry_out(
 ) -> Result<Exit, Failure> {
     let plan = planned(policy, snapshot)?;
     if plan.outcome == Outcome::Unchanged {
+        if let Some(violated) = violated(&plan) {
+            return Err(violated);
+        }
         let seen = (plan.desired.generation, snapshot.ruleset.generation);
         remember(policy, snapshot, seen, state);
         if cut {
@@ -77,18 +81,32 @@ pub(super) fn carry_out(
         return report_unchanged(plan.desired.generation, output);
     }
     output.show(&report::plan::text(&plan, output.view()));
+    let mut insisted = false;
     let guarded = match guard::guard(plan, policy, snapshot) {
         Ok(guarded) => guarded,
-        Err(refused) if override_guard => overridden(*refused),
+        Err(refused) if override_guard => {
+            insisted = true;
+            overridden(*refused, confirmation)?
+        }
         Err(refused) => return Err(refusal(&refused)),
     };
+    for caution in guarded.cautions() {
+        match caution {
+            Caution::NoSsh => output.note(&caution.message()),
+            _ => output::warning(&caution.message()),
+        }
+    }
     if !confirmation.yes && !agreed("\nApply this?") {
         return Err(Failure::new(Exit::Failed, "not applied: the answer was no").state(UNTOUCHED));
     }
+    let made = |lock, waits| Made { lock, policy, before: snapshot, waits, state, kernel };
     let terms = Terms { cut, ..confirmation.terms(policy.guard.confirm_within, snapshot) };
     let Some(within) = terms.within else {
         let applied = apply::apply(&lock, guarded, policy, &terms, state, kernel);
         if let Applied::InForce { generation, ruleset } = applied.map_err(|error| failed(&error))? {
+            if !insisted {
+                proof::proved(&made(&lock, false))?;
+            }
             if let Some(ruleset) = ruleset {
                 remember(policy, snapshot, (generation, ruleset), state);
             }
@@ -105,6 +123,9 @@ pub(super) fn carry_out(
     let armed = pending::arm(&lock, guarded, policy, (&terms, within), state, kernel);
     match armed.map_err(|error| failed(&error))? {
         Applied::Pending { generation, within } => {
+            if !insisted {
+                proof::proved(&made(&lock, true))?;
+            }
             let change =
                 wait::Waits { generation, within, on_reconnect: confirmation.confirm_on_reconnect };
             wait::wait(lock, terminal.as_ref(), change, state, kernel, output)
@@ -116,6 +137,19 @@ pub(super) fn carry_out(
 /// Who makes the change.
 fn user(terms: &Terms) -> Option<&str> {
     terms.by.as_ref().map(|by| by.user.as_str())
+}
+
+/// What does not hold although there is nothing to change.
+fn violated(plan: &Plan) -> Option<Failure> {
+    let failures = plan.expectations.iter().flat_map(|result| &result.failures);
+    let causes: Vec<String> = failures.cloned().collect();
+    if causes.is_empty() {
+        return None;
+    }
+    let headline = "there is nothing to change, and yet not all that the policy expects holds";
+    let mut failure = Failure::new(Exit::Violated, headline).state(UNTOUCHED);
+    failure.causes = causes;
+    Some(failure.hint("change the rules that decide; a neighbour's by its own commands"))
 }
 
 /// Where fwctl keeps what it did.
@@ -211,12 +245,22 @@ fn report_unchanged(generation: u32, output: &Output) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Says aloud what is risked.
-fn overridden(refused: Refused) -> GuardedPlan {
+/// Says aloud what is risked. The way back stays: who may lock himself out cannot keep it at once.
+fn overridden(refused: Refused, confirmation: &Confirmation) -> Result<GuardedPlan, Failure> {
+    let lost = |refusal: &guard::Refusal| matches!(refusal, guard::Refusal::Lost(_));
+    if confirmation.no_confirm && refused.refusals().iter().any(lost) {
+        let mut failure = refusal(&refused);
+        failure.hints = vec![
+            "leave out `--no-confirm`: then the kernel takes the change back by itself unless you \
+             confirm it"
+                .to_owned(),
+        ];
+        return Err(failure);
+    }
     for refusal in refused.refusals() {
         output::warning(&format!("overridden: {}", refusal.message()));
     }
-    refused.override_guard()
+    Ok(refused.override_guard())
 }
 
 fn refusal(refused: &Refused) -> Failure {

@@ -22,6 +22,7 @@ pub mod off;
 pub mod output;
 pub mod paths;
 pub mod plan;
+pub mod proof;
 pub mod reconnect;
 pub mod restore;
 pub mod rollback;

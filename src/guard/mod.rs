@@ -2,22 +2,35 @@
 //!
 //! In: a plan, the policy that it came from and the host that it is for. Out: the only value that
 //! [`crate::apply`] takes, or every reason why the change would lock somebody out, each with the
-//! TOML that mends it. Pure.
+//! rule that does it and the TOML, or else the command, that mends it. What is proved is proved on
+//! the whole ruleset as it will be, neighbours included; what is not known is not proved. Pure.
 
+mod caution;
+mod layers;
+mod lost;
+mod mend;
+mod ports;
+mod proof;
 mod refusal;
-mod ssh;
+mod sessions;
 
+pub use caution::Caution;
+pub use lost::{Cause, Lost, What};
 pub use refusal::{Refusal, Refused};
 
+use crate::analyze::Analyzer;
+use crate::compile;
 use crate::observe::Snapshot;
-use crate::plan::Plan;
+use crate::plan::{Plan, pending};
 use crate::policy::Policy;
+use proof::Proof;
 
 /// A plan that locks nobody out, or that somebody insisted on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct GuardedPlan {
     plan: Plan,
+    cautions: Vec<Caution>,
 }
 
 impl GuardedPlan {
@@ -26,20 +39,36 @@ impl GuardedPlan {
         &self.plan
     }
 
+    /// What holds, and whoever applies it should know all the same.
+    pub fn cautions(&self) -> &[Caution] {
+        &self.cautions
+    }
+
     /// The plan, for the one stage that carries it out.
     pub fn into_plan(self) -> Plan {
         self.plan
     }
 }
 
-/// Lets the plan through where every SSH session and listener of the host stays reachable, the
-/// policy's expectations hold, and nobody else's DNAT is involved that cannot be judged.
+/// Lets the plan through where every SSH session of the host goes on and could be opened anew,
+/// sshd and what `guard.keep` names stay reachable, the policy's expectations hold, and nobody
+/// else's DNAT is involved that cannot be judged.
 pub fn guard(
     plan: Plan,
     policy: &Policy,
     snapshot: &Snapshot,
 ) -> Result<GuardedPlan, Box<Refused>> {
-    let mut refusals = ssh::refusals(policy, snapshot);
+    let without = pending::host_without(snapshot);
+    let snapshot = without.as_ref();
+    // Connections that are carried over go on by it, and open nothing anew.
+    let lasting = compile::lasting(&plan.table);
+    let later = Analyzer::predicted(snapshot, Some(lasting.as_ref()));
+    let carrying = Analyzer::predicted(snapshot, Some(&plan.table));
+    let live = Analyzer::new(snapshot);
+    let proof = Proof::new(policy, snapshot, (&live, &later, &carrying));
+    let (lost, cautions) = proof.all();
+    let mut refusals: Vec<Refusal> =
+        lost.into_iter().map(|lost| Refusal::Lost(Box::new(lost))).collect();
     for result in &plan.expectations {
         for failure in &result.failures {
             refusals.push(Refusal::Expectation {
@@ -53,5 +82,15 @@ pub fn guard(
             refusals.push(Refusal::ForeignDnat { manager: manager.clone() });
         }
     }
-    if refusals.is_empty() { Ok(GuardedPlan { plan }) } else { Err(Refused::new(plan, refusals)) }
+    if refusals.is_empty() {
+        Ok(GuardedPlan { plan, cautions })
+    } else {
+        Err(Refused::new(plan, refusals, cautions))
+    }
+}
+
+/// What is lost on a host as it is: for what was read back after a change.
+pub fn lost_on(policy: &Policy, snapshot: &Snapshot) -> Vec<Lost> {
+    let live = Analyzer::new(snapshot);
+    Proof::new(policy, snapshot, (&live, &live, &live)).all().0
 }

@@ -36,6 +36,7 @@ mod sockets;
 mod ssh;
 mod sshd_config;
 mod sysctls;
+mod wireguard;
 
 pub use endpoints::endpoints;
 pub use engines::EngineSocket;
@@ -46,7 +47,8 @@ pub use logins::{Connection, Login, Logins};
 pub use snapshot::{
     Address, Attempt, By, ConntrackPresence, Container, ContainerNetwork, ContainerState, End,
     Engine, EngineKind, EngineState, FORMAT, Flow, Host, How, Installed, Link, LinkKind,
-    PublishedPort, Route, Snapshot, Socket, SocketState, Ssh, SshSession, Sysctls, Warning,
+    PublishedPort, Route, Snapshot, Socket, SocketState, Ssh, SshSession, Sysctls, Tunnel,
+    TunnelPeer, Warning,
 };
 pub use sshd_config::ssh_ports;
 
@@ -97,16 +99,20 @@ impl Default for Options {
 /// Looks at this host.
 pub fn observe(options: &Options) -> Snapshot {
     let stored = options.root.join("run/fwctl").join(nft::stored::FILE);
-    observe_with(options, || {
-        let cache = nft::stored::read(&stored);
-        match nft::read(nft::Options { cache: cache.as_ref(), ..nft::Options::default() }) {
-            Ok(ruleset) => (ruleset, Vec::new()),
-            Err(error) => {
-                let message = format!("the ruleset was not read: {error}");
-                (Ruleset::default(), vec![Warning { subject: "nftables".into(), message }])
-            }
+    observe_with(options, || match ruleset(&stored) {
+        Ok(ruleset) => (ruleset, Vec::new()),
+        Err(error) => {
+            let message = format!("the ruleset was not read: {error}");
+            (Ruleset::default(), vec![Warning { subject: "nftables".into(), message }])
         }
     })
+}
+
+/// The ruleset in force; large sets that have not changed since they were stored are not dumped
+/// again.
+pub fn ruleset(stored: &Path) -> Result<Ruleset, nft::NftError> {
+    let cache = nft::stored::read(stored);
+    nft::read(nft::Options { cache: cache.as_ref(), ..nft::Options::default() })
 }
 
 /// Looks at this host, with `ruleset` for the nftables part.
@@ -154,6 +160,11 @@ pub fn observe_with(
             );
             warnings.push(Warning { subject: "links".into(), message });
         }
+        let tunnels = wireguard::read(&network.links).unwrap_or_else(|error| {
+            let message = format!("WireGuard's ports and peers could not be read: {error}");
+            warnings.push(Warning { subject: "wireguard".into(), message });
+            Vec::new()
+        });
         let sysctls = sysctls::read(Path::new("/proc/sys/net"));
         let legacy_tables = host::legacy_tables(Path::new("/proc/thread-self/net"));
         let mut host = host::read(Path::new("/"));
@@ -194,12 +205,13 @@ pub fn observe_with(
             users: &host::users(&String::from_utf8_lossy(&passwd)),
             process: options.process,
         };
-        let ssh = ssh::read(&ground, &mut processes);
+        let mut ssh = ssh::read(&ground, &mut processes);
         let flows = flows::read(&network.links, &network.routes, &all).unwrap_or_else(|error| {
             let message = format!("the connections that are open could not be read: {error}");
             warnings.push(Warning { subject: "connections".into(), message });
             Vec::new()
         });
+        ssh::fill_in_dialled(&mut ssh.sessions, &flows);
         all.extend(inside);
         sockets::sort(&mut all);
 
@@ -239,6 +251,7 @@ pub fn observe_with(
             flows,
             engines,
             ssh,
+            tunnels,
             installed,
             attempt,
             last_generation: generations(&options.root.join(GENERATIONS))

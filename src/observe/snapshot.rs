@@ -40,6 +40,9 @@ pub struct Snapshot {
     pub engines: Vec<Engine>,
     /// SSH.
     pub ssh: Ssh,
+    /// WireGuard's tunnels.
+    #[serde(default)]
+    pub tunnels: Vec<Tunnel>,
     /// What fwctl itself has put there.
     #[serde(default)]
     pub installed: Option<Installed>,
@@ -364,6 +367,10 @@ pub struct SshSession {
     pub remote: SocketAddr,
     /// The address and port that it came in on.
     pub local: SocketAddr,
+    /// What the client dialled, where connection tracking knows it: another address or port than
+    /// `local` where a rule redirected it.
+    #[serde(default)]
+    pub dialled: Option<SocketAddr>,
     /// The interface by which packets for the client leave, and so most likely came.
     #[serde(default)]
     pub interface: Option<IfaceName>,
@@ -395,6 +402,26 @@ pub struct Flow {
     pub since: Option<jiff::Timestamp>,
     /// Whether connection tracking knows it; else its socket alone does.
     pub tracked: bool,
+}
+
+/// A WireGuard interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tunnel {
+    /// Its name.
+    pub interface: IfaceName,
+    /// The UDP port on which it listens.
+    pub port: u16,
+    /// Its peers, without their keys.
+    pub peers: Vec<TunnelPeer>,
+}
+
+/// A peer of a WireGuard interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunnelPeer {
+    /// From where its packets came last; `None` where none did yet.
+    pub endpoint: Option<SocketAddr>,
+    /// The addresses that it may send from.
+    pub allowed: Vec<Prefix>,
 }
 
 /// What fwctl itself has put on the host.

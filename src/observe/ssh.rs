@@ -6,7 +6,7 @@
 
 use super::processes::{self, Processes};
 use super::sockets::{Holders, RawSocket};
-use super::{Link, Route, Socket, SocketState, Ssh, SshSession, Sysctls, routing};
+use super::{Flow, Link, Route, Socket, SocketState, Ssh, SshSession, Sysctls, routing};
 use crate::model::{IfaceName, Protocol};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -75,6 +75,7 @@ pub fn read(ground: &Ground<'_>, processes: &mut Processes) -> Ssh {
         ssh.sessions.push(SshSession {
             remote,
             local: raw.local,
+            dialled: None,
             interface: interface(raw, remote, ground),
             user: ground.users.get(&user).cloned(),
             own: false,
@@ -88,6 +89,20 @@ pub fn read(ground: &Ground<'_>, processes: &mut Processes) -> Ssh {
     ssh
 }
 
+/// Fills in what the clients dialled, as far as connection tracking knows it.
+pub fn fill_in_dialled(sessions: &mut [SshSession], flows: &[Flow]) {
+    let plain = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
+    for session in sessions {
+        let (remote, local) = (plain(session.remote), plain(session.local));
+        let own = |flow: &&Flow| {
+            flow.tracked
+                && flow.protocol == Protocol::TCP
+                && (plain(flow.seen), plain(flow.served)) == (remote, local)
+        };
+        session.dialled = flows.iter().find(own).map(|flow| flow.dialled);
+    }
+}
+
 /// Whether SSH takes connections there. A port that a user forwards by `ssh -R` is held by the
 /// child that serves that session, and is none.
 fn listens(raw: &RawSocket, socket: &Socket, holders: &Holders, processes: &mut Processes) -> bool {
@@ -98,6 +113,7 @@ fn listens(raw: &RawSocket, socket: &Socket, holders: &Holders, processes: &mut 
         if process.uid == 0
             && DAEMONS.contains(&process.name.as_str())
             && process.placement.session().is_none()
+            && process.placement.container.is_none()
             && !processes.get(process.parent).is_some_and(|p| DAEMONS.contains(&p.name.as_str()))
         {
             return true;
@@ -121,6 +137,10 @@ fn logged_in(
     for id in holders {
         let Some(process) = processes.get(*id) else { continue };
         let separated = users.get(&process.uid).is_some_and(|name| name == PRIVILEGE_SEPARATION);
+        // An sshd in a container that shares the host's network is not the host's.
+        if process.placement.container.is_some() {
+            return None;
+        }
         if process.name == "sshd-auth" || (separated && process.uid != 0) {
             return None;
         }
@@ -229,6 +249,7 @@ mod tests {
     #[test]
     fn who_has_not_logged_in_has_no_session() {
         let users = BTreeMap::from([(0, "root".to_owned()), (105, "sshd".to_owned())]);
+        let inside = Placement { unit: None, container: Some("c0ffee".to_owned()) };
         let mut processes = Processes::of([
             (10, process("sshd", 1, 0)),
             (11, process("sshd", 10, 105)),
@@ -236,12 +257,14 @@ mod tests {
             (13, process("sshd", 10, 1000)),
             (14, Process { login_uid: Some(1001), ..process("sshd-session", 10, 0) }),
             (15, process("nginx", 1, 33)),
+            (16, Process { placement: inside, ..process("sshd", 1, 1000) }),
         ]);
         let mut who = |holders: &[u32]| logged_in(holders, &users, &mut processes);
         assert_eq!(who(&[10, 11]), None, "OpenSSH before 9.8, before the login");
         assert_eq!(who(&[10, 12]), None, "OpenSSH since 9.8, before the login");
         assert_eq!(who(&[10, 13]), Some(1000), "the child that serves a user");
         assert_eq!(who(&[14]), Some(1001), "the user that logged in");
+        assert_eq!(who(&[16]), None, "not the host's own sshd");
         assert_eq!(who(&[10]), Some(0));
         assert_eq!(who(&[15]), None, "no sshd at all");
     }

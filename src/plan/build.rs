@@ -2,7 +2,8 @@
 
 use super::Edit;
 use super::{
-    ExpectationResult, FORMAT, Marker, Notice, Outcome, Plan, diff::diff, exposure, marker, pending,
+    FORMAT, Marker, Notice, Outcome, Plan, diff::diff, expectations::expectations, exposure,
+    marker, pending,
 };
 use crate::analyze::{Analyzer, past_the_rules};
 use crate::compile::{self, CARRIED_SETS, Carried, CompileError, Environment, TABLE, compile};
@@ -50,6 +51,7 @@ pub fn plan(policy: &Policy, snapshot: &Snapshot) -> Result<Plan, Vec<CompileErr
     let later = (outcome != Outcome::Unchanged)
         .then(|| Analyzer::predicted(snapshot, Some(lasting.as_ref())));
     let exposure = exposure::exposure(policy, &now, later.as_ref());
+    let expectations = expectations(policy, later.as_ref().unwrap_or(&now));
     Ok(Plan {
         format: FORMAT.to_owned(),
         taken_at: snapshot.taken_at,
@@ -57,7 +59,7 @@ pub fn plan(policy: &Policy, snapshot: &Snapshot) -> Result<Plan, Vec<CompileErr
         outcome,
         drift: drift(snapshot, &environment, live_table, live.as_ref()),
         exposure,
-        expectations: expectations(policy),
+        expectations,
         established: super::established(policy, snapshot),
         notices: notices(snapshot, &environment),
         live,
@@ -113,23 +115,6 @@ pub(super) fn drift(
         return Vec::new();
     }
     diff(Some(live_table), &table)
-}
-
-fn expectations(policy: &Policy) -> Vec<ExpectationResult> {
-    let failures = crate::policy::check_expectations(policy);
-    policy
-        .expect
-        .iter()
-        .map(|expectation| ExpectationResult {
-            origin: expectation.origin.clone(),
-            says: expectation.words.join(", "),
-            failures: failures
-                .iter()
-                .filter(|failure| failure.origin == expectation.origin)
-                .map(ToString::to_string)
-                .collect(),
-        })
-        .collect()
 }
 
 fn notices(snapshot: &Snapshot, environment: &Environment) -> Vec<Notice> {

@@ -6,6 +6,7 @@
 mod build;
 pub mod diff;
 mod established;
+mod expectations;
 mod exposure;
 pub mod marker;
 pub mod pending;
@@ -15,6 +16,7 @@ pub mod way;
 
 pub use build::plan;
 pub use established::{Established, established};
+pub use expectations::expectations;
 pub use status::{Counted, Ended, STATUS_FORMAT, State, Status, Waiting, status};
 
 use crate::analyze::Decider;
@@ -26,6 +28,11 @@ use std::net::IpAddr;
 
 /// The value of `format` in a plan that this version writes.
 pub const FORMAT: &str = "fwctl.plan/1";
+
+/// Our table as it stands in the ruleset of a host.
+pub fn ours(snapshot: &crate::observe::Snapshot) -> Option<&Table> {
+    snapshot.ruleset.table(crate::model::nft::Family::Inet, crate::compile::TABLE)
+}
 
 /// What apply would change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
