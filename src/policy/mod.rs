@@ -8,6 +8,7 @@ pub mod diagnostic;
 pub mod expectation;
 pub mod files;
 mod gather;
+mod lint;
 mod load;
 mod names;
 mod read;

@@ -18,6 +18,9 @@ pub(super) struct Places {
     pub allow: Vec<RulePlaces>,
     pub deny: Vec<RulePlaces>,
     pub expect: Vec<ExpectPlaces>,
+    /// Where sets and zones are named.
+    pub sets: Vec<(ZoneName, Place)>,
+    pub zones: Vec<(ZoneName, Place)>,
 }
 
 /// The words of a rule.
@@ -64,6 +67,9 @@ pub(super) fn resolve(
     }
     let default = settings::defaults(problems, documents);
     let guard = settings::guard(problems, documents, &mut names);
+    let place = |(name, at): (&ZoneName, &Place)| (name.clone(), at.clone());
+    places.sets = names.sets.iter().map(|(name, own)| (name, &own.name.at)).map(place).collect();
+    places.zones = names.zones.iter().map(|(name, own)| (name, &own.name.at)).map(place).collect();
     let sets = sets(problems, &names);
     let zones = zones(problems, &mut names, &sets);
     // A mistyped name would make the right one look unused.

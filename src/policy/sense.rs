@@ -40,6 +40,7 @@ pub(super) fn check(problems: &mut Problems, policy: &Policy, places: &Places) {
         }
         contradiction(problems, expectation);
     }
+    super::lint::check(problems, policy, places, &judge);
 }
 
 /// A deny or expectation about nobody. An empty list of one's own is no mistake in a deny: it may
@@ -136,7 +137,7 @@ fn contradiction(problems: &mut Problems, expectation: &ExpectPlaces) {
 }
 
 /// What both name.
-fn common(one: PortSpec, other: PortSpec) -> Option<PortSpec> {
+pub(super) fn common(one: PortSpec, other: PortSpec) -> Option<PortSpec> {
     if one.covers(other) {
         return Some(other);
     }

@@ -4,9 +4,18 @@ use super::arrival::Engines;
 use super::space::{Region, Space, Witness};
 use super::{Target, To, allows_to, denies_to, names_port};
 use crate::model::{IfaceName, IpFamily, PortSpec, ZoneRef};
-use crate::policy::{Inbound, Origin, Policy, Rule, Source};
+use crate::policy::{Destination, Inbound, Origin, Policy, Rule, Source};
 use serde::Serialize;
 use std::collections::BTreeSet;
+
+/// A kind of rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::policy) enum Kind {
+    /// `[[allow]]`
+    Allow,
+    /// `[[deny]]`
+    Deny,
+}
 
 /// How much of a zone reaches a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -148,6 +157,52 @@ impl<'p> Judge<'p> {
             if names_port(deny, spec) && covers_to && next != left {
                 left = next;
                 over.push(index);
+            }
+            if left.is_empty() {
+                return Some(over);
+            }
+        }
+        None
+    }
+
+    /// The other rules of a kind that decide alike, on a port that no rule splits, all that one of
+    /// them decides; those that are gone do not count.
+    pub(in crate::policy) fn alike_over(
+        &self,
+        kind: Kind,
+        index: usize,
+        spec: PortSpec,
+        gone: &BTreeSet<usize>,
+    ) -> Option<Vec<usize>> {
+        let (rules, regions) = match kind {
+            Kind::Allow => (&self.policy.allow, &self.allow),
+            Kind::Deny => (&self.policy.deny, &self.deny),
+        };
+        let rule = &rules[index];
+        let mut left = regions[index].clone();
+        if left.is_empty() {
+            return None;
+        }
+        let into_networks = rule.to.iter().any(|to| matches!(to, Destination::ContainerNetwork(_)));
+        let mut over = Vec::new();
+        for (other, theirs) in rules.iter().enumerate() {
+            let named = !rule.to.is_empty() && rule.to.iter().all(|to| theirs.to.contains(to));
+            let anywhere = theirs.to.is_empty() && (kind == Kind::Deny || !into_networks);
+            // Each limit counts by itself.
+            let alike = theirs.limit.is_none();
+            let told = theirs.log || !rule.log;
+            if other == index
+                || gone.contains(&other)
+                || !alike
+                || !told
+                || !names_port(theirs, spec)
+            {
+                continue;
+            }
+            let next = left.without(&regions[other]);
+            if (named || anywhere) && next != left {
+                left = next;
+                over.push(other);
             }
             if left.is_empty() {
                 return Some(over);

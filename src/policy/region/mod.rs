@@ -16,6 +16,7 @@ mod tests;
 pub use arrival::Arrival;
 pub(super) use classes::{destinations, ports};
 pub use decide::{Connection, Decision, decide};
+pub(in crate::policy) use judge::Kind;
 pub use judge::{DecidedBy, Judge, Reach, ReachVerdict, reach};
 pub use space::Witness;
 
