@@ -6,7 +6,7 @@
 
 use super::diagnostic::{Place, Problem, Problems};
 use super::region::{self, DecidedBy, Judge, Kind, ReachVerdict};
-use super::resolve::Places;
+use super::resolve::{ExpectPlaces, Places};
 use super::sense::common;
 use super::{AddressRef, Policy, Source};
 use crate::model::{IpFamily, PortSpec, Prefix, ZoneRef};
@@ -211,21 +211,24 @@ fn unbreakable(problems: &mut Problems, policy: &Policy, places: &Places, judge:
     repeated(problems, policy, places);
 }
 
-/// Expectations that another one makes already.
+/// Expectations that another one of the same file makes already. To say again what another file
+/// expects is no mistake: that file may change.
 fn repeated(problems: &mut Problems, policy: &Policy, places: &Places) {
     let covers = |wide: &[PortSpec], own: &[PortSpec]| {
         own.iter().all(|spec| wide.iter().any(|other| other.covers(*spec)))
     };
     let all: Vec<_> = policy.expect.iter().zip(&places.expect).collect();
     for (index, (own, at)) in all.iter().enumerate() {
-        let same = all.iter().enumerate().find(|(other, (theirs, _))| {
+        let same = all.iter().enumerate().find(|(other, (theirs, place))| {
             let wider = own.from.iter().all(|source| theirs.from.contains(source))
                 && covers(&theirs.open, &own.open)
                 && covers(&theirs.closed, &own.closed);
             let narrower = theirs.from.iter().all(|source| own.from.contains(source))
                 && covers(&own.open, &theirs.open)
                 && covers(&own.closed, &theirs.closed);
-            *other != index && wider && (!narrower || *other < index)
+            let file = |at: &ExpectPlaces| at.from.first().map(|source| source.at.file);
+            let here = file(at) == file(place);
+            *other != index && here && wider && (!narrower || *other < index)
         });
         let Some((_, (_, theirs))) = same else { continue };
         let (Some(here), Some(there)) = (at.from.first(), theirs.from.first()) else { continue };
