@@ -27,7 +27,7 @@ fn every_example_is_a_policy_that_keeps_its_expectations() {
         let text = if versioned { block.to_owned() } else { format!("version = 1\n{block}") };
         let files = MemoryFiles::default()
             .with("/p/policy.toml", text.as_str())
-            .with("/p/office.txt", "# the office\n198.51.100.64/26\n")
+            .with("/p/office.txt", "# the office\n192.0.2.64/26\n")
             .with("/p/policy.d/10-more.toml", "version = 1\n")
             .with("/p/extra.toml", "version = 1\n");
         let loaded = match load(&files, Path::new("/p/policy.toml")) {
