@@ -314,6 +314,23 @@ fn exposure_is_checked_against_the_policy() {
     let unknown = check(&denied, xdp.to_str().expect("text"), &["--check"]);
     assert_eq!(code(&unknown), 5);
     assert!(stdout(&unknown).contains("XDP"), "{}", stdout(&unknown));
+    // Nor is what IPVS sends elsewhere.
+    for link in snapshot["links"].as_array_mut().expect("links") {
+        link["xdp"] = false.into();
+    }
+    snapshot["handlers"] =
+        serde_json::json!([{"kind": "service", "protocol": "tcp", "at": "203.0.113.10:80"}]);
+    std::fs::write(&xdp, snapshot.to_string()).expect("a file");
+    let explain = |port: &str| {
+        let root = root_with(&denied);
+        let file = xdp.to_str().expect("text");
+        stdout(&run(
+            root.path(),
+            &["explain", "198.51.100.7", port, "--to", "203.0.113.10", "--snapshot", file],
+        ))
+    };
+    assert!(explain("80/tcp").contains("IPVS"), "{}", explain("80/tcp"));
+    assert!(!explain("443/tcp").contains("IPVS"), "{}", explain("443/tcp"));
     // A check needs a policy.
     let bare = tempfile::tempdir().expect("a directory");
     let missing = run(bare.path(), &["exposure", "--check", "--snapshot", web1]);

@@ -499,6 +499,28 @@ fn vary(ground: &mut Ground, index: u64) {
     ground.lab.host.sysctl("ipv4/conf/all/route_localnet", localnet);
     let forwarding = if turn % 3 == 2 { "0" } else { "1" };
     ground.lab.host.sysctl("ipv4/conf/lan0/forwarding", forwarding);
+    // Rules of policy routing, by mark, source, destination and interface.
+    for priority in [100, 110, 120, 130] {
+        for family in ["-4", "-6"] {
+            let mut ip = ground.lab.host.command("ip");
+            let _ = ip.args([family, "rule", "del", "priority", &priority.to_string()]).output();
+        }
+    }
+    if turn % 3 == 1 {
+        let add = |rest: &str| ground.lab.host.ip(rest);
+        add("route replace table 100 prohibit 172.18.0.0/16");
+        add("route replace table 100 blackhole 192.0.2.20");
+        add("route replace table 100 default dev wan0");
+        add("route replace table 101 unreachable 172.18.0.2");
+        add("-6 route replace table 100 unreachable 2001:db8:18::/64");
+        add("-6 route replace table 100 prohibit 2001:db8:2::20");
+        add("rule add priority 100 fwmark 0x10/0x10 lookup 100 suppress_prefixlength 0");
+        add("rule add priority 110 from 198.51.100.0/25 to 192.0.2.0/24 prohibit");
+        add("rule add priority 120 not from 172.18.0.0/16 iif lan0 lookup 101");
+        add("-6 rule add priority 100 fwmark 1 lookup 100");
+        add("-6 rule add priority 110 from 2001:db8:7::/64 to 2001:db8:18::/64 blackhole");
+        add("-6 rule add priority 130 not fwmark 2 iif br-web goto 32766");
+    }
     ground.look_again();
 }
 
@@ -562,7 +584,7 @@ fn an_engine_that_misreads_a_construct_is_caught() {
         wrong::misread(&Ruleset::default()).iter().map(|own| own.0).collect();
     // Most misreadings show in the counters too, whatever becomes of the packets.
     let mut uncounted = missed.clone();
-    for index in 0..120 {
+    for index in 0..300 {
         if missed.is_empty() {
             break;
         }

@@ -217,3 +217,49 @@ fn engine() -> Engine {
         containers: vec![web],
     }
 }
+
+/// What no rule shows is found, said, and touches exactly the answers that it can touch.
+#[test]
+fn filters_of_traffic_control_and_policy_routing_are_seen() {
+    let lab = Lab::new();
+    let _web = lab.host.listen_tcp("0.0.0.0:443");
+    let tc = |arguments: &str| {
+        let mut command = lab.host.command("tc");
+        net::run(command.args(arguments.split(' ')));
+    };
+    tc("qdisc add dev wan0 clsact");
+    let untouched = explain(&lab, &["198.51.100.7", "443/tcp"]);
+    assert_eq!(untouched.json["verdict"], "open", "no filter is there yet");
+    tc("filter add dev wan0 ingress protocol ip u32 match ip dport 443 0xffff flowid 1:1");
+    let filtered = explain(&lab, &["198.51.100.7", "443/tcp"]);
+    assert_eq!(filtered.json["verdict"], "unknown");
+    assert!(filtered.text.contains("a u32 filter of tc on what enters wan0"), "{}", filtered.text);
+    let lan = explain(&lab, &["192.0.2.20", "443/tcp"]);
+    assert_eq!(lan.json["verdict"], "open", "it comes by another interface");
+    let snapshot = lab.host.enter(|| {
+        let options =
+            Options { engines: Vec::new(), container_namespaces: false, ..Options::default() };
+        observe(&options)
+    });
+    let found = exposure(&Analyzer::new(&snapshot), None, false);
+    assert!(found.unseen.iter().any(|own| own.contains("u32 filter of tc")), "{:?}", found.unseen);
+    tc("qdisc del dev wan0 clsact");
+
+    // wg-quick's rules: what is not marked takes another table, but for what `main` knows better.
+    lab.host.ip("link add tun0 type veth peer name tun0p");
+    lab.host.ip("link set tun0 up");
+    lab.host.ip("route add default dev tun0 table 51820");
+    lab.host.ip("rule add not fwmark 51820 table 51820");
+    lab.host.ip("rule add table main suppress_prefixlength 0");
+    let own = explain(&lab, &["198.51.100.7", "443/tcp", "--via", "wan0"]);
+    assert_eq!(own.json["verdict"], "open", "the local table comes first");
+    let to_lan = explain(&lab, &["198.51.100.7", "80/tcp", "--to", "192.0.2.20", "--via", "wan0"]);
+    assert_eq!(to_lan.json["ends"][0]["fate"]["forwarded"], "lan0");
+    let away = explain(&lab, &["192.0.2.20", "80/tcp", "--to", "198.51.100.7", "--via", "lan0"]);
+    assert_eq!(away.json["ends"][0]["fate"]["forwarded"], "tun0");
+    lab.host.ip("rule add priority 5 uidrange 0-0 prohibit");
+    let doubtful =
+        explain(&lab, &["192.0.2.20", "80/tcp", "--to", "198.51.100.7", "--via", "lan0"]);
+    assert_eq!(doubtful.json["verdict"], "unknown");
+    assert!(doubtful.text.contains("uidrange"), "{}", doubtful.text);
+}

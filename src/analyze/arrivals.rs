@@ -119,7 +119,7 @@ impl Analyzer<'_> {
         let mut sources = Sources::default();
         for piece in Sources::of(&[(0, highest)]).pieces(self.host.cuts(family)) {
             let source = address(family, piece.first);
-            if is_ordinary(source) && self.host.leaves_by(source, Some(interface)).is_some() {
+            if is_ordinary(source) && self.host.may_come_by(source, interface) {
                 sources.push(piece);
             }
         }

@@ -1,17 +1,17 @@
 //! Where the host takes a packet: its addresses, routes and kernel settings.
 //!
 //! In: a snapshot. Out: what routing says of a destination and a source, as Linux's
-//! `ip_route_input_slow()` and `fib_validate_source()` do. Rules of policy routing are not in a
-//! snapshot; where routes of other tables could change an answer, it is said.
+//! `ip_route_input_slow()` and `fib_validate_source()` do.
 
 use super::cuts::around;
+use super::lookup::{Flow, Looked, Undecided};
 use crate::model::{IfaceName, IpFamily, Prefix};
 use crate::observe::{Link, LinkKind, Route, Snapshot};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// `RT_TABLE_LOCAL`, `RT_TABLE_MAIN`, `RT_TABLE_DEFAULT`, in the order in which they are asked.
-const TABLES: [u32; 3] = [255, 254, 253];
+pub(super) const TABLES: [u32; 3] = [255, 254, 253];
 
 /// The host of a snapshot, ready for many questions.
 #[derive(Debug)]
@@ -104,15 +104,29 @@ impl<'s> HostView<'s> {
             &["::/128", "::1/128", "2000::/3", "fc00::/7", "fe80::/10", "ff00::/8"],
         ];
         let cuts = IpFamily::BOTH.map(|family| {
-            let prefixes = routes[index(family)].iter().map(|route| route.to);
+            let prefixes = snapshot.routes.iter().map(|route| route.to);
+            let prefixes = prefixes.filter(|prefix| prefix.family() == family);
+            let rules = snapshot.routing_rules.iter().flatten();
+            let rules = rules.filter(|rule| rule.family == family);
+            let ruled = rules.flat_map(|rule| rule.from.into_iter().chain(rule.to));
             let special = special[index(family)].iter().filter_map(|text| text.parse().ok());
             let links = snapshot.links.iter().flat_map(|link| &link.addresses);
             let own = links
                 .filter(|own| IpFamily::of(own.address) == family)
                 .map(|own| Prefix::host(own.address));
-            around(prefixes.chain(special).chain(own))
+            around(prefixes.chain(ruled).chain(special).chain(own))
         });
         Self { snapshot, routes, cuts }
+    }
+
+    /// The snapshot.
+    pub(super) fn snapshot(&self) -> &'s Snapshot {
+        self.snapshot
+    }
+
+    /// Routes of the tables that a host without rules of its own asks, in the kernel's order.
+    pub(super) fn routes(&self, family: IpFamily) -> &[&'s Route] {
+        &self.routes[index(family)]
     }
 
     /// The addresses before which a lookup may say something else.
@@ -138,7 +152,7 @@ impl<'s> HostView<'s> {
         self.setting(&format!("ipv4.conf.{interface}.{key}"))
     }
 
-    /// Tables of policy routing that hold routes, and that the kernel may ask before `main`.
+    /// Tables of policy routing that hold routes.
     pub fn other_tables(&self, family: IpFamily) -> Vec<u32> {
         let vrf = |route: &&Route| !TABLES.contains(&route.table) && route.table != 0;
         let own = self.snapshot.routes.iter().filter(|route| route.to.family() == family);
@@ -164,11 +178,11 @@ impl<'s> HostView<'s> {
     }
 
     /// All next hops of the route that a lookup finds.
-    fn interfaces(&self, found: &Route) -> Vec<&'s IfaceName> {
-        let same = |route: &&&Route| {
+    pub(super) fn interfaces(&self, found: &Route) -> Vec<&'s IfaceName> {
+        let same = |route: &&Route| {
             (route.table, route.to, route.metric) == (found.table, found.to, found.metric)
         };
-        let routes = self.routes[index(found.to.family())].iter().filter(same);
+        let routes = self.snapshot.routes.iter().filter(same);
         routes.filter_map(|route| route.interface.as_ref()).collect()
     }
 
@@ -258,18 +272,65 @@ impl<'s> HostView<'s> {
         None
     }
 
+    /// Whether some table's route leads to an address by this interface: then packets from there
+    /// may come by it.
+    pub fn may_come_by(&self, source: IpAddr, interface: &IfaceName) -> bool {
+        let others = self.other_tables(IpFamily::of(source));
+        let by_others = others.iter().any(|table| {
+            let fits = |route: &&Route| route.table == *table && route.to.contains(source);
+            let best = self.snapshot.routes.iter().filter(fits).max_by_key(|own| own.to.length());
+            best.is_some_and(|route| self.interfaces(route).contains(&interface))
+        });
+        by_others || self.leaves_by(source, Some(interface)).is_some()
+    }
+
     /// The routing decision for what came in by an interface.
-    pub fn way(&self, interface: &IfaceName, source: IpAddr, destination: IpAddr) -> Way {
-        let nowhere = Way::Nowhere;
+    pub fn way(
+        &self,
+        interface: &IfaceName,
+        source: IpAddr,
+        destination: IpAddr,
+        mark: Option<u32>,
+    ) -> Result<Way, Undecided> {
+        if let Some(way) = self.way_by_address(interface, source, destination) {
+            return Ok(way);
+        }
+        let flow = Flow { to: destination, from: source, input: Some(interface), mark };
+        let route = match self.looked_up(&flow)? {
+            Looked::Route(route) => route,
+            Looked::Nothing => return Ok(Way::Nowhere(Nowhere::NoRoute)),
+            Looked::Forbidden => return Ok(Way::Nowhere(Nowhere::RouteForbids)),
+        };
+        let fits = || self.source_fits(interface, source, destination, mark);
+        Ok(match route.kind.as_str() {
+            "local" | "anycast" | "broadcast" | "multicast" => {
+                fits()?.map_or(Way::Local, Way::Nowhere)
+            }
+            "unicast" => match self.forwards(interface, source, destination) {
+                Some(why) => Way::Nowhere(why),
+                None => fits()?.map_or_else(|| self.onward(route), Way::Nowhere),
+            },
+            _ => Way::Nowhere(Nowhere::RouteForbids),
+        })
+    }
+
+    /// What no lookup is needed for.
+    fn way_by_address(
+        &self,
+        interface: &IfaceName,
+        source: IpAddr,
+        destination: IpAddr,
+    ) -> Option<Way> {
+        let nowhere = |why| Some(Way::Nowhere(why));
         if self.link(interface).is_some_and(|link| link.kind == LinkKind::Loopback) {
-            return Way::Local;
+            return Some(Way::Local);
         }
         if let (IpAddr::V4(source), IpAddr::V4(destination)) = (source, destination) {
             if source.is_multicast() || source.is_broadcast() {
                 return nowhere(Nowhere::MartianSource);
             }
             if destination.is_broadcast() || destination.is_multicast() {
-                return Way::Local;
+                return Some(Way::Local);
             }
             let zero = |address: std::net::Ipv4Addr| address.octets()[0] == 0;
             let localnet = self.localnet(interface);
@@ -280,18 +341,7 @@ impl<'s> HostView<'s> {
                 return nowhere(Nowhere::Loopback);
             }
         }
-        if destination.is_multicast() {
-            return Way::Local;
-        }
-        let Some(route) = self.route(destination) else { return nowhere(Nowhere::NoRoute) };
-        match route.kind.as_str() {
-            "local" | "anycast" => self.source_fits(interface, source).map_or(Way::Local, nowhere),
-            "broadcast" | "multicast" => {
-                self.source_fits(interface, source).map_or(Way::Local, nowhere)
-            }
-            "unicast" => self.forward(interface, source, destination, route),
-            _ => nowhere(Nowhere::RouteForbids),
-        }
+        destination.is_multicast().then_some(Way::Local)
     }
 
     /// Whether the bridge itself sends a packet on whose destination was translated to one of its
@@ -311,31 +361,30 @@ impl<'s> HostView<'s> {
             || self.setting("ipv4.conf.all.route_localnet") != 0
     }
 
-    fn forward(
+    /// Why a packet is not forwarded whatever its route.
+    fn forwards(
         &self,
         interface: &IfaceName,
         source: IpAddr,
         destination: IpAddr,
-        route: &Route,
-    ) -> Way {
+    ) -> Option<Nowhere> {
         let forwarding = match source {
             IpAddr::V4(_) => self.ipv4(interface, "forwarding") != 0,
             // ip6_forward() asks for `all` alone.
             IpAddr::V6(_) => self.setting("ipv6.conf.all.forwarding") != 0,
         };
         if !forwarding {
-            return Way::Nowhere(Nowhere::NotForwarding);
+            return Some(Nowhere::NotForwarding);
         }
         let link_local = |address: IpAddr| match address {
             IpAddr::V6(address) => address.is_unicast_link_local() || address.is_unspecified(),
             IpAddr::V4(_) => false,
         };
-        if link_local(source) || link_local(destination) {
-            return Way::Nowhere(Nowhere::LinkLocal);
-        }
-        if let Some(why) = self.source_fits(interface, source) {
-            return Way::Nowhere(why);
-        }
+        (link_local(source) || link_local(destination)).then_some(Nowhere::LinkLocal)
+    }
+
+    /// By the interface of a route.
+    fn onward(&self, route: &Route) -> Way {
         let mut out = self.interfaces(route);
         out.dedup();
         match out[..] {
@@ -345,30 +394,44 @@ impl<'s> HostView<'s> {
     }
 
     /// `fib_validate_source()`; IPv6 has none.
-    fn source_fits(&self, interface: &IfaceName, source: IpAddr) -> Option<Nowhere> {
+    fn source_fits(
+        &self,
+        interface: &IfaceName,
+        source: IpAddr,
+        destination: IpAddr,
+        mark: Option<u32>,
+    ) -> Result<Option<Nowhere>, Undecided> {
         if source.is_ipv6() {
-            return None;
+            return Ok(None);
         }
         let filter = self.ipv4(interface, "rp_filter").max(self.setting("ipv4.conf.all.rp_filter"));
         let accepts_local = self.ipv4(interface, "accept_local") != 0
             || self.setting("ipv4.conf.all.accept_local") != 0;
-        let found = self.route(source);
-        let kind = found.map(|route| route.kind.as_str());
         if filter == 0 {
             let own = self
                 .snapshot
                 .links
                 .iter()
                 .any(|link| link.addresses.iter().any(|own| own.address == source));
-            return (own && !accepts_local).then_some(Nowhere::MartianSource);
+            return Ok((own && !accepts_local).then_some(Nowhere::MartianSource));
         }
-        let Some(route) = found else { return Some(Nowhere::ReversePath) };
-        match kind {
-            Some("unicast") => {}
-            Some("local") if accepts_local => {}
-            _ => return Some(Nowhere::MartianSource),
+        let marked = self.ipv4(interface, "src_valid_mark") != 0
+            || self.setting("ipv4.conf.all.src_valid_mark") != 0;
+        let flow = Flow {
+            to: source,
+            from: destination,
+            input: self.loopback().map(|link| &link.name),
+            mark: if marked { mark } else { Some(0) },
+        };
+        let Looked::Route(route) = self.looked_up(&flow)? else {
+            return Ok(Some(Nowhere::ReversePath));
+        };
+        match route.kind.as_str() {
+            "unicast" => {}
+            "local" if accepts_local => {}
+            _ => return Ok(Some(Nowhere::MartianSource)),
         }
         let fits = self.interfaces(route).contains(&interface);
-        (!fits && filter == 1).then_some(Nowhere::ReversePath)
+        Ok((!fits && filter == 1).then_some(Nowhere::ReversePath))
     }
 }

@@ -1,6 +1,7 @@
 //! Operands → what stands in the register, for one packet from one source.
 
 use super::host::HostView;
+use super::lookup::Flow;
 use super::packet::{ConnectionState, Fields, From, Packet, ether_type, octets, payload};
 use super::program::Program;
 use super::sets::{Found, find};
@@ -318,16 +319,22 @@ impl Scene<'_, '_> {
         if result == FibResult::AddressType {
             return Value::number(self.host.address_type(address, through));
         }
-        // Rules of policy routing may look elsewhere.
-        let local = self.host.route(address).is_some_and(|route| route.kind != "unicast");
-        if !local && !self.host.other_tables(IpFamily::of(address)).is_empty() {
-            return Value::unknown(len);
-        }
         let looped = self.place.input.is_some()
             && self.place.input == self.host.loopback().map(|link| &link.name);
         if self.place.hook == Hook::Prerouting && looped {
             return known(self.place.input);
         }
-        known(self.host.leaves_by(address, through))
+        let other = if flags.daddr { fields.source } else { fields.destination };
+        let unspecified: IpAddr = match address {
+            IpAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let flow = Flow {
+            to: address,
+            from: other.unwrap_or(unspecified),
+            input: self.host.loopback().map(|link| &link.name),
+            mark: if flags.mark { self.env.mark } else { Some(0) },
+        };
+        self.host.flow_leaves_by(&flow, through).map_or(Value::unknown(len), known)
     }
 }

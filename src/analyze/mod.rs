@@ -20,6 +20,7 @@ pub mod guard;
 mod hooks;
 mod host;
 mod load;
+mod lookup;
 mod modules;
 mod packet;
 mod passing;

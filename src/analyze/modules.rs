@@ -4,11 +4,12 @@
 //! whether what is not told is one fact, wherever it is asked, or may be otherwise each time.
 
 use super::load::Scene;
+use super::lookup::{Flow, Looked};
 use super::packet::ConnectionState;
 use super::step::Unclear;
 use super::value::Truth;
+use crate::model::Protocol;
 use crate::model::nft::{Hook, XtMatch};
-use crate::model::{IpFamily, Protocol};
 use crate::observe::LinkKind;
 use std::net::IpAddr;
 
@@ -110,15 +111,21 @@ impl Scene<'_, '_> {
         if unroutable {
             return Truth::from(!invert);
         }
-        if !self.host.other_tables(IpFamily::of(source)).is_empty() {
-            return Truth::Unknown;
-        }
-        let route = self.host.route(source);
-        let fits = match route.map(|route| route.kind.as_str()) {
-            Some("unicast") => has("loose") || self.host.leaves_by(source, Some(input)).is_some(),
-            Some("local") => {
-                let through = route.and_then(|route| route.interface.as_ref());
-                has("accept-local") && (has("loose") || through == Some(input))
+        let flow = Flow {
+            to: source,
+            from: destination,
+            input: self.host.loopback().map(|link| &link.name),
+            mark: if has("validmark") { self.env.mark } else { Some(0) },
+        };
+        let route = match self.host.looked_up(&flow) {
+            Err(_) => return Truth::Unknown,
+            Ok(Looked::Route(route)) => route,
+            Ok(Looked::Nothing | Looked::Forbidden) => return Truth::from(invert),
+        };
+        let fits = match route.kind.as_str() {
+            "unicast" => has("loose") || self.host.interfaces(route).contains(&input),
+            "local" => {
+                has("accept-local") && (has("loose") || route.interface.as_ref() == Some(input))
             }
             _ => false,
         };

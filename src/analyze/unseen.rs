@@ -1,6 +1,6 @@
 //! What filters or serves past all rules of a host, or could not be read, in words.
 
-use crate::observe::{EngineState, Snapshot, legacy};
+use crate::observe::{EngineState, Handler, Snapshot, legacy};
 
 /// What no rule of nftables decides: programs below it, what is forwarded past it, and what another
 /// program filters that was not read.
@@ -8,6 +8,20 @@ pub fn past_the_rules(snapshot: &Snapshot) -> Vec<String> {
     let mut found = Vec::new();
     for link in snapshot.links.iter().filter(|link| link.xdp) {
         found.push(format!("an XDP program on {} sees packets before any rule", link.name));
+    }
+    for handler in &snapshot.handlers {
+        found.push(match handler {
+            Handler::TrafficFilter { interface, leaving, kind } => {
+                let way = if *leaving { "leaves" } else { "enters" };
+                format!("a {kind} filter of tc sees what {way} {interface} beside all rules")
+            }
+            Handler::Service { protocol, at } => {
+                format!("IPVS sends what comes to {at}/{protocol} to servers of its own")
+            }
+            Handler::MarkService { mark } => {
+                format!("IPVS sends what comes with mark {mark:#x} to servers of its own")
+            }
+        });
     }
     let tables = &snapshot.ruleset.tables;
     for table in snapshot.legacy_tables.iter().filter(|own| !legacy::was_read(tables, own)) {

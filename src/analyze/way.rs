@@ -2,6 +2,7 @@
 
 use super::hooks::{self, Item, Order};
 use super::host::Way;
+use super::lookup::Undecided;
 use super::packet::{ConnectionState, From, address};
 use super::sources::{Sources, add};
 use super::state::{Env, Exactness, Place, RuleId, State, Tracking};
@@ -10,8 +11,8 @@ use super::walk::Walk;
 use super::{Event, Fate, Happened};
 use crate::model::nft::{Family, Hook};
 use crate::model::{IfaceName, IpFamily};
-use crate::observe::LinkKind;
 use crate::observe::legacy::was_read;
+use crate::observe::{Handler, LinkKind, Snapshot};
 use std::rc::Rc;
 
 /// `IPS_SRC_NAT_DONE`, `IPS_DST_NAT_DONE`.
@@ -60,7 +61,10 @@ impl Walk<'_, '_> {
     }
 
     fn deliver(&mut self, between: Between<'_>, state: State, order: Order) {
-        for state in self.hook(Hook::Input, between, vec![state], order) {
+        let states = self.hook(Hook::Input, between, vec![state], order);
+        let states: Vec<State> =
+            states.into_iter().flat_map(|state| self.balanced(state)).collect();
+        for state in states {
             let by = state.accepted_by;
             self.end(state, Fate::Delivered, by);
         }
@@ -76,7 +80,11 @@ impl Walk<'_, '_> {
         let between = Between { input: Some(input), output };
         Rc::make_mut(&mut state.env).output = output.cloned();
         let states = self.hook(Hook::Forward, between, vec![state], order);
-        let states = self.hook(Hook::Postrouting, between, states, order);
+        let mut states = self.hook(Hook::Postrouting, between, states, order);
+        let leaving = output.map(|output| filters(self.analyzer.snapshot, output, true));
+        for name in leaving.unwrap_or_default() {
+            states = states.into_iter().map(|state| self.doubted(&name, state)).collect();
+        }
         for state in states {
             let by = state.accepted_by;
             self.end(state, Fate::Forwarded(output.cloned()), by);
@@ -107,6 +115,7 @@ impl Walk<'_, '_> {
         if link.is_some_and(|link| link.xdp) {
             names.push(format!("an XDP program on {input}"));
         }
+        names.extend(filters(snapshot, input, false));
         let family = if self.packet.family() == IpFamily::Ipv4 { "ip " } else { "ip6 " };
         let tables = &snapshot.ruleset.tables;
         let unread = |table: &&String| table.starts_with(family) && !was_read(tables, table);
@@ -123,6 +132,7 @@ impl Walk<'_, '_> {
                 if port.xdp {
                     names.push(format!("an XDP program on {}", port.name));
                 }
+                names.extend(filters(snapshot, &port.name, false));
                 let chains = hooks::ingress(&analyzer.program, port.name.as_str(), Order::ByHandle);
                 for id in chains {
                     let table = id.table_of(&analyzer.program.tables);
@@ -132,19 +142,47 @@ impl Walk<'_, '_> {
             }
         }
         for name in names {
-            let unknown = self.unknown(name, Unclear::Fact, None);
-            let drops = self.guards.holds(unknown);
-            let passes = self.guards.not(drops);
-            let mut after = Vec::new();
-            for state in states {
-                let part = |sources: Sources| State { sources, ..state.clone() };
-                let doubtful = part(state.sources.and(drops, &mut self.guards));
-                after.push(part(state.sources.and(passes, &mut self.guards)));
-                self.end(doubtful, Fate::Unknown(unknown), None);
-            }
-            states = after;
+            states = states.into_iter().map(|state| self.doubted(&name, state)).collect();
         }
         states
+    }
+
+    /// A state as far as something that was not read leaves it alone; the rest ends here.
+    fn doubted(&mut self, name: &str, state: State) -> State {
+        let unknown = self.unknown(name.to_owned(), Unclear::Fact, None);
+        let acts = self.guards.holds(unknown);
+        let passes = self.guards.not(acts);
+        let doubtful = state.sources.and(acts, &mut self.guards);
+        let rest = state.sources.and(passes, &mut self.guards);
+        self.end(State { sources: doubtful, ..state.clone() }, Fate::Unknown(unknown), None);
+        State { sources: rest, ..state }
+    }
+
+    /// IPVS takes packets for its services behind the input hook (`ip_vs_in_hook()`).
+    fn balanced(&mut self, state: State) -> Vec<State> {
+        let env = &state.env;
+        let (to, port, mark) = (env.destination, env.port, env.mark);
+        let protocol = self.packet.protocol;
+        let takes = |handler: &&Handler| match handler {
+            Handler::Service { protocol: own, at } => {
+                let fits = at.port() == 0 || port.is_none_or(|port| port == at.port());
+                *own == protocol && at.ip() == to && fits
+            }
+            Handler::MarkService { mark: own } => mark.is_none_or(|mark| mark == *own),
+            Handler::TrafficFilter { .. } => false,
+        };
+        let Some(handler) = self.analyzer.snapshot.handlers.iter().find(takes) else {
+            return vec![state];
+        };
+        let service = match handler {
+            Handler::Service { at, .. } => format!("{at}/{protocol}"),
+            Handler::MarkService { mark } => format!("mark {mark:#x}"),
+            Handler::TrafficFilter { .. } => String::new(),
+        };
+        let name = format!("to which server IPVS sends what comes to its service {service}");
+        let unknown = self.unknown(name, Unclear::Chance, None);
+        self.end(state, Fate::Unknown(unknown), None);
+        Vec::new()
     }
 
     fn ingress(&mut self, input: &IfaceName, mut states: Vec<State>, order: Order) -> Vec<State> {
@@ -283,25 +321,26 @@ impl Walk<'_, '_> {
             self.end(state, Fate::Unknown(unknown), None);
             return Vec::new();
         }
-        let mut groups: Vec<(Way, Sources)> = Vec::new();
+        let mut groups: Vec<(Result<Way, Undecided>, Sources)> = Vec::new();
         for piece in state.sources.pieces(host.cuts(family)) {
-            let way = host.way(input, address(family, piece.first), env.destination);
+            let way = host.way(input, address(family, piece.first), env.destination, env.mark);
             add(&mut groups, way, piece);
         }
         let mut ways = Vec::new();
         for (way, sources) in groups {
             let state = State { sources, ..state.clone() };
-            let back = matches!(&way, Way::Forward(Some(output)) if output == input);
-            let name = if !matches!(way, Way::Local) && !host.other_tables(family).is_empty() {
-                Some("policy routing: there are routes in other tables".to_owned())
-            } else if back
-                && state.translated_by.is_some()
-                && host.bridges_translated(input, family)
-            {
-                Some(format!("whether the ports of {input} are in hairpin mode"))
-            } else {
-                None
+            let way = match way {
+                Ok(way) => way,
+                Err(undecided) => {
+                    let unknown = self.unknown(undecided.why, Unclear::Chance, None);
+                    self.end(state, Fate::Unknown(unknown), None);
+                    continue;
+                }
             };
+            let back = matches!(&way, Way::Forward(Some(output)) if output == input);
+            let hairpin =
+                back && state.translated_by.is_some() && host.bridges_translated(input, family);
+            let name = hairpin.then(|| format!("whether the ports of {input} are in hairpin mode"));
             if let Some(name) = name {
                 let unknown = self.unknown(name, Unclear::Fact, None);
                 let elsewhere = self.guards.holds(unknown);
@@ -329,4 +368,17 @@ impl Walk<'_, '_> {
         }
         ways
     }
+}
+
+/// Filters of traffic control on an interface, by name.
+fn filters(snapshot: &Snapshot, interface: &IfaceName, outgoing: bool) -> Vec<String> {
+    let own = snapshot.handlers.iter().filter_map(|handler| match handler {
+        Handler::TrafficFilter { interface: on, leaving, kind } => {
+            let way = if *leaving { "leaves" } else { "enters" };
+            let wanted = on == interface && *leaving == outgoing;
+            wanted.then(|| format!("a {kind} filter of tc on what {way} {on}"))
+        }
+        Handler::Service { .. } | Handler::MarkService { .. } => None,
+    });
+    own.collect()
 }

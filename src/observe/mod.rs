@@ -17,6 +17,7 @@ mod engines;
 mod flows;
 #[doc(hidden)]
 pub mod foreign;
+mod handlers;
 #[allow(
     clippy::case_sensitive_file_extension_comparisons,
     reason = "systemd's names of units are case-sensitive"
@@ -29,6 +30,7 @@ mod links;
 mod logins;
 pub(crate) mod netlink;
 pub mod nft;
+mod policy_routing;
 mod processes;
 pub mod routing;
 mod snapshot;
@@ -46,9 +48,9 @@ pub use links::{Network, read as network};
 pub use logins::{Connection, Login, Logins};
 pub use snapshot::{
     Address, Attempt, By, ConntrackPresence, Container, ContainerNetwork, ContainerState, End,
-    Engine, EngineKind, EngineState, FORMAT, Flow, Host, How, Installed, Link, LinkKind,
-    PublishedPort, Route, Snapshot, Socket, SocketState, Ssh, SshSession, Sysctls, Tunnel,
-    TunnelPeer, Warning,
+    Engine, EngineKind, EngineState, FORMAT, Flow, Handler, Host, How, Installed, Link, LinkKind,
+    PublishedPort, Route, RoutingAction, RoutingRule, Snapshot, Socket, SocketState, Ssh,
+    SshSession, Sysctls, Tunnel, TunnelPeer, Warning,
 };
 pub use sshd_config::ssh_ports;
 
@@ -166,6 +168,8 @@ pub fn observe_with(
             Vec::new()
         });
         let sysctls = sysctls::read(Path::new("/proc/sys/net"));
+        let routing_rules = policy_routing::read();
+        let handlers = handlers::read(&network.links, Path::new("/proc/thread-self/net"));
         let legacy_tables = host::legacy_tables(Path::new("/proc/thread-self/net"));
         let mut host = host::read(Path::new("/"));
         let tracked = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count");
@@ -246,6 +250,8 @@ pub fn observe_with(
             legacy_tables,
             links: network.links,
             routes: network.routes,
+            routing_rules,
+            handlers,
             sysctls,
             sockets: all,
             flows,

@@ -3,7 +3,7 @@
 //! Nothing in it is secret: no environments, no command-line arguments, no contents of files.
 
 use crate::model::nft::Ruleset;
-use crate::model::{IfaceName, Owner, Prefix, Protocol};
+use crate::model::{IfaceName, IpFamily, Owner, Prefix, Protocol};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -29,6 +29,12 @@ pub struct Snapshot {
     pub links: Vec<Link>,
     /// Routes of all tables.
     pub routes: Vec<Route>,
+    /// Rules of policy routing, in the kernel's order; `None` where they were not read.
+    #[serde(default)]
+    pub routing_rules: Option<Vec<RoutingRule>>,
+    /// What handles packets beside all rules.
+    #[serde(default)]
+    pub handlers: Vec<Handler>,
     /// The kernel settings that matter to exposure.
     pub sysctls: Sysctls,
     /// Listening sockets, and those of live connections.
@@ -196,6 +202,83 @@ impl Route {
     pub fn is_default(&self) -> bool {
         self.to.length() == 0 && self.kind == "unicast"
     }
+}
+
+/// A rule of policy routing (`ip rule`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoutingRule {
+    /// For which IP version.
+    pub family: IpFamily,
+    /// Its priority; lower ones are asked first.
+    pub priority: u32,
+    /// Whether it holds for what does not match.
+    #[serde(default)]
+    pub invert: bool,
+    /// The source.
+    #[serde(default)]
+    pub from: Option<Prefix>,
+    /// The destination.
+    #[serde(default)]
+    pub to: Option<Prefix>,
+    /// The interface by which the packet came; `lo` for the host's own.
+    #[serde(default)]
+    pub input: Option<IfaceName>,
+    /// The interface to which the socket is bound.
+    #[serde(default)]
+    pub output: Option<IfaceName>,
+    /// The mark and its mask.
+    #[serde(default)]
+    pub mark: Option<(u32, u32)>,
+    /// Routes with prefixes of at most so many bits do not count.
+    #[serde(default)]
+    pub suppress_length: Option<u32>,
+    /// What else it asks, by ip-rule(8)'s word; fwctl does not evaluate it.
+    #[serde(default)]
+    pub others: Vec<String>,
+    /// What it does.
+    pub action: RoutingAction,
+}
+
+/// What a rule of policy routing does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RoutingAction {
+    /// Looks the destination up in this table; goes on where that has no route.
+    Table(u32),
+    /// Goes on with the first rule of this priority or a higher number.
+    Goto(u32),
+    /// There is no way.
+    Forbid,
+    /// Goes on.
+    Nothing,
+}
+
+/// Something that handles packets and that is no rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Handler {
+    /// Filters of traffic control (tc-filter(8)); what they do is not read.
+    TrafficFilter {
+        /// The interface.
+        interface: IfaceName,
+        /// Whether they see what leaves, not what comes in.
+        leaving: bool,
+        /// The kernel's name of their kind (`bpf`, `flower`, `u32`).
+        #[serde(rename = "filter")]
+        kind: String,
+    },
+    /// A service of IPVS, which sends packets to other servers behind the input hook.
+    Service {
+        /// The protocol.
+        protocol: Protocol,
+        /// Where it is dialled; port 0 is every one.
+        at: SocketAddr,
+    },
+    /// A service of IPVS for every packet with a mark.
+    MarkService {
+        /// The mark.
+        mark: u32,
+    },
 }
 
 /// Kernel settings that matter to exposure: the file below `/proc/sys/net`, dots for slashes

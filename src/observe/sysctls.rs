@@ -25,7 +25,7 @@ const GLOBAL: [&str; 14] = [
 ];
 
 /// Settings of each interface, and of `all` and `default`.
-const IPV4: [&str; 7] = [
+const IPV4: [&str; 8] = [
     "forwarding",
     "route_localnet",
     "rp_filter",
@@ -33,6 +33,7 @@ const IPV4: [&str; 7] = [
     "accept_source_route",
     "mc_forwarding",
     "proxy_arp",
+    "src_valid_mark",
 ];
 const IPV6: [&str; 5] =
     ["forwarding", "disable_ipv6", "accept_source_route", "accept_ra", "mc_forwarding"];

@@ -1,0 +1,153 @@
+//! A routing lookup as the kernel does it: rules of policy routing, then their tables.
+//!
+//! In: what is looked up. Out: a route, none, or which rule cannot be evaluated. Where a snapshot has
+//! no rules (an older one), routes of other tables leave the answer open.
+
+use super::host::{HostView, TABLES};
+use super::value::Truth;
+use crate::model::{IfaceName, IpFamily};
+use crate::observe::{LinkKind, Route, RoutingAction, RoutingRule};
+use std::net::IpAddr;
+
+/// What is looked up.
+#[derive(Debug, Clone, Copy)]
+pub struct Flow<'f> {
+    /// The destination of the lookup.
+    pub to: IpAddr,
+    /// Its source.
+    pub from: IpAddr,
+    /// The input interface; the loopback for what the host asks for itself.
+    pub input: Option<&'f IfaceName>,
+    /// The mark; `None` for an unknown one.
+    pub mark: Option<u32>,
+}
+
+/// Why a lookup has no answer: this rule of policy routing cannot be evaluated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undecided {
+    /// In words.
+    pub why: String,
+}
+
+/// What a lookup finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Looked<'s> {
+    /// A route.
+    Route(&'s Route),
+    /// None.
+    Nothing,
+    /// A rule says that there is no way.
+    Forbidden,
+}
+
+impl<'s> HostView<'s> {
+    /// The route that a lookup finds.
+    pub fn looked_up(&self, flow: &Flow<'_>) -> Result<Looked<'s>, Undecided> {
+        let family = IpFamily::of(flow.to);
+        let Some(rules) = &self.snapshot().routing_rules else {
+            let found = self.route(flow.to);
+            let local = found.is_some_and(|route| route.kind != "unicast");
+            return if local || self.other_tables(family).is_empty() {
+                Ok(found.map_or(Looked::Nothing, Looked::Route))
+            } else {
+                Err(Undecided { why: "policy routing: there are routes in other tables".into() })
+            };
+        };
+        let mut from = 0;
+        for rule in rules.iter().filter(|rule| rule.family == family) {
+            if rule.priority < from {
+                continue;
+            }
+            let holds = self.holds(rule, flow);
+            if holds == Truth::No {
+                continue;
+            }
+            let found = match rule.action {
+                RoutingAction::Nothing => continue,
+                RoutingAction::Table(table) => match self.route_in(table, flow.to) {
+                    Some(route) if !is_suppressed(rule, route) => Looked::Route(route),
+                    _ => continue,
+                },
+                RoutingAction::Forbid => Looked::Forbidden,
+                RoutingAction::Goto(priority) if holds == Truth::Yes => {
+                    from = priority;
+                    continue;
+                }
+                RoutingAction::Goto(_) => Looked::Nothing,
+            };
+            if holds == Truth::Yes {
+                return Ok(found);
+            }
+            let what = rule.others.join(", ");
+            let what = if what.is_empty() { "its mark".to_owned() } else { what };
+            return Err(Undecided {
+                why: format!("policy routing: whether rule {} holds ({what})", rule.priority),
+            });
+        }
+        Ok(Looked::Nothing)
+    }
+
+    /// `fib_rule_match()`.
+    fn holds(&self, rule: &RoutingRule, flow: &Flow<'_>) -> Truth {
+        let certain = rule.to.is_none_or(|own| own.contains(flow.to))
+            && rule.from.is_none_or(|own| own.contains(flow.from))
+            && rule.input.as_ref().is_none_or(|own| Some(own) == flow.input)
+            // What is forwarded, or asked about, is bound to no interface.
+            && rule.output.is_none();
+        let mark = match (rule.mark, flow.mark) {
+            (None, _) => Truth::Yes,
+            (Some(_), None) => Truth::Unknown,
+            (Some((value, mask)), Some(own)) => Truth::from((own ^ value) & mask == 0),
+        };
+        let vrf = self.snapshot().links.iter().any(|link| link.kind == LinkKind::Vrf);
+        let mut others = Truth::Yes;
+        for other in &rule.others {
+            match other.as_str() {
+                "l3mdev" if !vrf => others = Truth::No,
+                _ if others == Truth::Yes => others = Truth::Unknown,
+                _ => {}
+            }
+        }
+        let all = match (certain, mark, others) {
+            (false, ..) | (_, Truth::No, _) | (_, _, Truth::No) => Truth::No,
+            (true, Truth::Yes, Truth::Yes) => Truth::Yes,
+            _ => Truth::Unknown,
+        };
+        all.inverted(rule.invert)
+    }
+
+    /// The route of one table; none where it says `throw`.
+    fn route_in(&self, table: u32, address: IpAddr) -> Option<&'s Route> {
+        if TABLES.contains(&table) {
+            let routes = self.routes(IpFamily::of(address)).iter();
+            let found =
+                routes.copied().find(|route| route.table == table && route.to.contains(address));
+            return found.filter(|route| route.kind != "throw");
+        }
+        let fits = |route: &&Route| route.table == table && route.to.contains(address);
+        let found = self.snapshot().routes.iter().filter(fits);
+        let best = found.max_by_key(|route| (route.to.length(), std::cmp::Reverse(route.metric)));
+        best.filter(|route| route.kind != "throw")
+    }
+
+    /// The interface by which what is looked up leaves: as [`HostView::leaves_by`], by the rules.
+    pub fn flow_leaves_by(
+        &self,
+        flow: &Flow<'_>,
+        through: Option<&IfaceName>,
+    ) -> Result<Option<&'s IfaceName>, Undecided> {
+        let Looked::Route(route) = self.looked_up(flow)? else { return Ok(None) };
+        if route.kind != "unicast" {
+            return Ok(None);
+        }
+        Ok(match through {
+            Some(name) => self.interfaces(route).into_iter().find(|own| *own == name),
+            None => route.interface.as_ref(),
+        })
+    }
+}
+
+/// `fib4_rule_suppress()`: a route that is too general does not count.
+fn is_suppressed(rule: &RoutingRule, route: &Route) -> bool {
+    rule.suppress_length.is_some_and(|length| u32::from(route.to.length()) <= length)
+}
