@@ -323,10 +323,10 @@ fn exposure_is_checked_against_the_policy() {
     std::fs::write(&xdp, snapshot.to_string()).expect("a file");
     let explain = |port: &str| {
         let root = root_with(&denied);
-        let file = xdp.to_str().expect("text");
+        let path = xdp.to_str().expect("text");
         stdout(&run(
             root.path(),
-            &["explain", "198.51.100.7", port, "--to", "203.0.113.10", "--snapshot", file],
+            &["explain", "198.51.100.7", port, "--to", "203.0.113.10", "--snapshot", path],
         ))
     };
     assert!(explain("80/tcp").contains("IPVS"), "{}", explain("80/tcp"));

@@ -4,7 +4,6 @@
 //! `ip_route_input_slow()` and `fib_validate_source()` do.
 
 use super::cuts::around;
-use super::lookup::{Flow, Looked, Undecided};
 use crate::model::{IfaceName, IpFamily, Prefix};
 use crate::observe::{Link, LinkKind, Route, Snapshot};
 use std::collections::BTreeSet;
@@ -108,13 +107,13 @@ impl<'s> HostView<'s> {
             let prefixes = prefixes.filter(|prefix| prefix.family() == family);
             let rules = snapshot.routing_rules.iter().flatten();
             let rules = rules.filter(|rule| rule.family == family);
-            let ruled = rules.flat_map(|rule| rule.from.into_iter().chain(rule.to));
+            let named = rules.flat_map(|rule| rule.from.into_iter().chain(rule.to));
             let special = special[index(family)].iter().filter_map(|text| text.parse().ok());
             let links = snapshot.links.iter().flat_map(|link| &link.addresses);
             let own = links
                 .filter(|own| IpFamily::of(own.address) == family)
                 .map(|own| Prefix::host(own.address));
-            around(prefixes.chain(ruled).chain(special).chain(own))
+            around(prefixes.chain(named).chain(special).chain(own))
         });
         Self { snapshot, routes, cuts }
     }
@@ -144,11 +143,11 @@ impl<'s> HostView<'s> {
         self.snapshot.links.iter().find(|link| link.kind == LinkKind::Loopback)
     }
 
-    fn setting(&self, name: &str) -> i64 {
+    pub(super) fn setting(&self, name: &str) -> i64 {
         self.snapshot.sysctls.0.get(name).copied().unwrap_or(0)
     }
 
-    fn ipv4(&self, interface: &IfaceName, key: &str) -> i64 {
+    pub(super) fn ipv4(&self, interface: &IfaceName, key: &str) -> i64 {
         self.setting(&format!("ipv4.conf.{interface}.{key}"))
     }
 
@@ -284,66 +283,6 @@ impl<'s> HostView<'s> {
         by_others || self.leaves_by(source, Some(interface)).is_some()
     }
 
-    /// The routing decision for what came in by an interface.
-    pub fn way(
-        &self,
-        interface: &IfaceName,
-        source: IpAddr,
-        destination: IpAddr,
-        mark: Option<u32>,
-    ) -> Result<Way, Undecided> {
-        if let Some(way) = self.way_by_address(interface, source, destination) {
-            return Ok(way);
-        }
-        let flow = Flow { to: destination, from: source, input: Some(interface), mark };
-        let route = match self.looked_up(&flow)? {
-            Looked::Route(route) => route,
-            Looked::Nothing => return Ok(Way::Nowhere(Nowhere::NoRoute)),
-            Looked::Forbidden => return Ok(Way::Nowhere(Nowhere::RouteForbids)),
-        };
-        let fits = || self.source_fits(interface, source, destination, mark);
-        Ok(match route.kind.as_str() {
-            "local" | "anycast" | "broadcast" | "multicast" => {
-                fits()?.map_or(Way::Local, Way::Nowhere)
-            }
-            "unicast" => match self.forwards(interface, source, destination) {
-                Some(why) => Way::Nowhere(why),
-                None => fits()?.map_or_else(|| self.onward(route), Way::Nowhere),
-            },
-            _ => Way::Nowhere(Nowhere::RouteForbids),
-        })
-    }
-
-    /// What no lookup is needed for.
-    fn way_by_address(
-        &self,
-        interface: &IfaceName,
-        source: IpAddr,
-        destination: IpAddr,
-    ) -> Option<Way> {
-        let nowhere = |why| Some(Way::Nowhere(why));
-        if self.link(interface).is_some_and(|link| link.kind == LinkKind::Loopback) {
-            return Some(Way::Local);
-        }
-        if let (IpAddr::V4(source), IpAddr::V4(destination)) = (source, destination) {
-            if source.is_multicast() || source.is_broadcast() {
-                return nowhere(Nowhere::MartianSource);
-            }
-            if destination.is_broadcast() || destination.is_multicast() {
-                return Some(Way::Local);
-            }
-            let zero = |address: std::net::Ipv4Addr| address.octets()[0] == 0;
-            let localnet = self.localnet(interface);
-            if zero(source) || (source.is_loopback() && !localnet) {
-                return nowhere(Nowhere::MartianSource);
-            }
-            if zero(destination) || (destination.is_loopback() && !localnet) {
-                return nowhere(Nowhere::Loopback);
-            }
-        }
-        destination.is_multicast().then_some(Way::Local)
-    }
-
     /// Whether the bridge itself sends a packet on whose destination was translated to one of its
     /// own ports (`br_nf_pre_routing_finish()`): back to the port that it came from only in hairpin
     /// mode, which is not in a snapshot.
@@ -354,84 +293,5 @@ impl<'s> HostView<'s> {
         };
         self.link(interface).is_some_and(|link| link.kind == LinkKind::Bridge)
             && self.setting(key) != 0
-    }
-
-    fn localnet(&self, interface: &IfaceName) -> bool {
-        self.ipv4(interface, "route_localnet") != 0
-            || self.setting("ipv4.conf.all.route_localnet") != 0
-    }
-
-    /// Why a packet is not forwarded whatever its route.
-    fn forwards(
-        &self,
-        interface: &IfaceName,
-        source: IpAddr,
-        destination: IpAddr,
-    ) -> Option<Nowhere> {
-        let forwarding = match source {
-            IpAddr::V4(_) => self.ipv4(interface, "forwarding") != 0,
-            // ip6_forward() asks for `all` alone.
-            IpAddr::V6(_) => self.setting("ipv6.conf.all.forwarding") != 0,
-        };
-        if !forwarding {
-            return Some(Nowhere::NotForwarding);
-        }
-        let link_local = |address: IpAddr| match address {
-            IpAddr::V6(address) => address.is_unicast_link_local() || address.is_unspecified(),
-            IpAddr::V4(_) => false,
-        };
-        (link_local(source) || link_local(destination)).then_some(Nowhere::LinkLocal)
-    }
-
-    /// By the interface of a route.
-    fn onward(&self, route: &Route) -> Way {
-        let mut out = self.interfaces(route);
-        out.dedup();
-        match out[..] {
-            [only] => Way::Forward(Some(only.clone())),
-            _ => Way::Forward(None),
-        }
-    }
-
-    /// `fib_validate_source()`; IPv6 has none.
-    fn source_fits(
-        &self,
-        interface: &IfaceName,
-        source: IpAddr,
-        destination: IpAddr,
-        mark: Option<u32>,
-    ) -> Result<Option<Nowhere>, Undecided> {
-        if source.is_ipv6() {
-            return Ok(None);
-        }
-        let filter = self.ipv4(interface, "rp_filter").max(self.setting("ipv4.conf.all.rp_filter"));
-        let accepts_local = self.ipv4(interface, "accept_local") != 0
-            || self.setting("ipv4.conf.all.accept_local") != 0;
-        if filter == 0 {
-            let own = self
-                .snapshot
-                .links
-                .iter()
-                .any(|link| link.addresses.iter().any(|own| own.address == source));
-            return Ok((own && !accepts_local).then_some(Nowhere::MartianSource));
-        }
-        let marked = self.ipv4(interface, "src_valid_mark") != 0
-            || self.setting("ipv4.conf.all.src_valid_mark") != 0;
-        let flow = Flow {
-            to: source,
-            from: destination,
-            input: self.loopback().map(|link| &link.name),
-            mark: if marked { mark } else { Some(0) },
-        };
-        let Looked::Route(route) = self.looked_up(&flow)? else {
-            return Ok(Some(Nowhere::ReversePath));
-        };
-        match route.kind.as_str() {
-            "unicast" => {}
-            "local" if accepts_local => {}
-            _ => return Ok(Some(Nowhere::MartianSource)),
-        }
-        let fits = self.interfaces(route).contains(&interface);
-        Ok((!fits && filter == 1).then_some(Nowhere::ReversePath))
     }
 }

@@ -12,6 +12,7 @@ mod arrivals;
 mod asked;
 pub mod compare;
 mod cuts;
+mod decision;
 mod explain;
 mod exposed;
 mod exposure;

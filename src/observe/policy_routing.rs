@@ -59,7 +59,7 @@ fn rule(message: &RuleMessage, family: IpFamily) -> Option<RoutingRule> {
     };
     let mut table = u32::from(header.table);
     let mut goto = 0;
-    let (mut mark, mut mask) = (None, u32::MAX);
+    let (mut mark, mut bits) = (None, u32::MAX);
     for attribute in &message.attributes {
         match attribute {
             RuleAttribute::Destination(to) => rule.to = Some(Prefix::around(*to, header.dst_len)?),
@@ -69,7 +69,7 @@ fn rule(message: &RuleMessage, family: IpFamily) -> Option<RoutingRule> {
             RuleAttribute::Goto(priority) => goto = *priority,
             RuleAttribute::Priority(priority) => rule.priority = *priority,
             RuleAttribute::FwMark(own) => mark = Some(*own),
-            RuleAttribute::FwMask(own) => mask = *own,
+            RuleAttribute::FwMask(own) => bits = *own,
             RuleAttribute::Table(number) => table = *number,
             RuleAttribute::SuppressPrefixLen(length) if *length != u32::MAX => {
                 rule.suppress_length = Some(*length);
@@ -89,7 +89,7 @@ fn rule(message: &RuleMessage, family: IpFamily) -> Option<RoutingRule> {
     if header.tos != 0 {
         rule.others.push("tos".to_owned());
     }
-    rule.mark = mark.map(|mark| (mark, mask));
+    rule.mark = mark.map(|mark| (mark, bits));
     rule.action = match header.action {
         RuleAction::ToTable => RoutingAction::Table(table),
         RuleAction::Goto => RoutingAction::Goto(goto),

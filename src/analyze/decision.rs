@@ -1,0 +1,151 @@
+//! The routing decision: to the host itself, on, or nowhere.
+//!
+//! In: a packet's addresses, its input interface and mark. Out: what `ip_route_input_slow()` and
+//! `fib_validate_source()` say, or the rule of policy routing that cannot be evaluated.
+
+use super::host::{HostView, Nowhere, Way};
+use super::lookup::{Flow, Looked, Undecided};
+use crate::model::IfaceName;
+use crate::observe::{LinkKind, Route};
+use std::net::IpAddr;
+
+impl HostView<'_> {
+    /// The routing decision for what came in by an interface.
+    pub fn way(
+        &self,
+        interface: &IfaceName,
+        source: IpAddr,
+        destination: IpAddr,
+        mark: Option<u32>,
+    ) -> Result<Way, Undecided> {
+        if let Some(way) = self.way_by_address(interface, source, destination) {
+            return Ok(way);
+        }
+        let flow = Flow { to: destination, from: source, input: Some(interface), mark };
+        let route = match self.looked_up(&flow)? {
+            Looked::Route(route) => route,
+            Looked::Nothing => return Ok(Way::Nowhere(Nowhere::NoRoute)),
+            Looked::Forbidden => return Ok(Way::Nowhere(Nowhere::RouteForbids)),
+        };
+        let fits = || self.source_fits(interface, source, destination, mark);
+        Ok(match route.kind.as_str() {
+            "local" | "anycast" | "broadcast" | "multicast" => {
+                fits()?.map_or(Way::Local, Way::Nowhere)
+            }
+            "unicast" => match self.forwards(interface, source, destination) {
+                Some(why) => Way::Nowhere(why),
+                None => fits()?.map_or_else(|| self.onward(route), Way::Nowhere),
+            },
+            _ => Way::Nowhere(Nowhere::RouteForbids),
+        })
+    }
+
+    /// What no lookup is needed for.
+    fn way_by_address(
+        &self,
+        interface: &IfaceName,
+        source: IpAddr,
+        destination: IpAddr,
+    ) -> Option<Way> {
+        let nowhere = |why| Some(Way::Nowhere(why));
+        if self.link(interface).is_some_and(|link| link.kind == LinkKind::Loopback) {
+            return Some(Way::Local);
+        }
+        if let (IpAddr::V4(source), IpAddr::V4(destination)) = (source, destination) {
+            if source.is_multicast() || source.is_broadcast() {
+                return nowhere(Nowhere::MartianSource);
+            }
+            if destination.is_broadcast() || destination.is_multicast() {
+                return Some(Way::Local);
+            }
+            let zero = |address: std::net::Ipv4Addr| address.octets()[0] == 0;
+            let localnet = self.localnet(interface);
+            if zero(source) || (source.is_loopback() && !localnet) {
+                return nowhere(Nowhere::MartianSource);
+            }
+            if zero(destination) || (destination.is_loopback() && !localnet) {
+                return nowhere(Nowhere::Loopback);
+            }
+        }
+        destination.is_multicast().then_some(Way::Local)
+    }
+
+    fn localnet(&self, interface: &IfaceName) -> bool {
+        self.ipv4(interface, "route_localnet") != 0
+            || self.setting("ipv4.conf.all.route_localnet") != 0
+    }
+
+    /// Why a packet is not forwarded whatever its route.
+    fn forwards(
+        &self,
+        interface: &IfaceName,
+        source: IpAddr,
+        destination: IpAddr,
+    ) -> Option<Nowhere> {
+        let forwarding = match source {
+            IpAddr::V4(_) => self.ipv4(interface, "forwarding") != 0,
+            // ip6_forward() asks for `all` alone.
+            IpAddr::V6(_) => self.setting("ipv6.conf.all.forwarding") != 0,
+        };
+        if !forwarding {
+            return Some(Nowhere::NotForwarding);
+        }
+        let link_local = |address: IpAddr| match address {
+            IpAddr::V6(address) => address.is_unicast_link_local() || address.is_unspecified(),
+            IpAddr::V4(_) => false,
+        };
+        (link_local(source) || link_local(destination)).then_some(Nowhere::LinkLocal)
+    }
+
+    /// By the interface of a route.
+    fn onward(&self, route: &Route) -> Way {
+        let mut out = self.interfaces(route);
+        out.dedup();
+        match out[..] {
+            [only] => Way::Forward(Some(only.clone())),
+            _ => Way::Forward(None),
+        }
+    }
+
+    /// `fib_validate_source()`; IPv6 has none.
+    fn source_fits(
+        &self,
+        interface: &IfaceName,
+        source: IpAddr,
+        destination: IpAddr,
+        mark: Option<u32>,
+    ) -> Result<Option<Nowhere>, Undecided> {
+        if source.is_ipv6() {
+            return Ok(None);
+        }
+        let filter = self.ipv4(interface, "rp_filter").max(self.setting("ipv4.conf.all.rp_filter"));
+        let accepts_local = self.ipv4(interface, "accept_local") != 0
+            || self.setting("ipv4.conf.all.accept_local") != 0;
+        if filter == 0 {
+            let own = self
+                .snapshot()
+                .links
+                .iter()
+                .any(|link| link.addresses.iter().any(|own| own.address == source));
+            return Ok((own && !accepts_local).then_some(Nowhere::MartianSource));
+        }
+        let marked = self.ipv4(interface, "src_valid_mark") != 0
+            || self.setting("ipv4.conf.all.src_valid_mark") != 0;
+        let flow = Flow {
+            to: source,
+            from: destination,
+            input: self.loopback().map(|link| &link.name),
+            mark: if marked { mark } else { Some(0) },
+        };
+        let Looked::Route(route) = self.looked_up(&flow)? else {
+            return Ok(Some(Nowhere::ReversePath));
+        };
+        match route.kind.as_str() {
+            "unicast" => {}
+            "local" if accepts_local => {}
+            _ => return Ok(Some(Nowhere::MartianSource)),
+        }
+        let fits = self.interfaces(route).contains(&interface);
+        Ok((!fits && filter == 1).then_some(Nowhere::ReversePath))
+    }
+}
