@@ -28,6 +28,10 @@ pub fn dumps() -> Vec<Vec<u8>> {
     files("tests/nft_dumps", ".bin")
 }
 
+pub fn legacy() -> Vec<Vec<u8>> {
+    files("tests/legacy_dumps", ".bin")
+}
+
 pub fn engines() -> Vec<Vec<u8>> {
     files("tests/observe/docker-20.10", ".json")
 }

@@ -173,6 +173,11 @@ fn engines() {
 }
 
 #[test]
+fn legacy() {
+    fuzz(&targets::LEGACY);
+}
+
+#[test]
 fn snapshots() {
     fuzz(&targets::SNAPSHOTS);
 }

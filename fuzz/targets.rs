@@ -4,7 +4,7 @@ use crate::{Target, change, corpus, xt};
 use fwctl::analyze::{Analyzer, From, Packet, exposure};
 use fwctl::model::Protocol;
 use fwctl::model::nft::{Ruleset, text};
-use fwctl::observe::{Snapshot, endpoints, foreign, nft};
+use fwctl::observe::{Snapshot, endpoints, foreign, legacy, nft};
 use fwctl::policy::{self, MemoryFiles, Style};
 use std::path::Path;
 use std::sync::OnceLock;
@@ -36,6 +36,8 @@ pub static ENGINES: Target = Target {
         foreign::engine_answer(&String::from_utf8_lossy(bytes));
     },
 };
+pub static LEGACY: Target =
+    Target { name: "legacy", corpus: corpus::legacy, change: change::bytes, read: legacy_table };
 pub static SNAPSHOTS: Target =
     Target { name: "snapshots", corpus: corpus::snapshots, change: change::text, read: snapshot };
 pub static POLICIES: Target =
@@ -60,6 +62,16 @@ fn dump(bytes: &[u8]) {
         }
     }
     ask(&Snapshot { ruleset, ..host().clone() });
+}
+
+/// A table of legacy iptables: decoded, printed and asked.
+fn legacy_table(bytes: &[u8]) {
+    for named in ["ip filter", "ip6 filter"] {
+        let Some(table) = legacy::decode(named, bytes) else { continue };
+        text::table(&table);
+        let ruleset = Ruleset { generation: 1, tables: vec![table] };
+        ask(&Snapshot { ruleset, ..host().clone() });
+    }
 }
 
 fn ask(snapshot: &Snapshot) {

@@ -28,6 +28,7 @@ fn kinds(list: &[Named]) -> BTreeSet<String> {
 
 /// What is not exact in a program's rules, by name.
 struct Told {
+    rules: usize,
     conditional: BTreeSet<String>,
     not_read: BTreeSet<String>,
 }
@@ -38,7 +39,11 @@ fn told(host: &Host, program: &str) -> Told {
     assert!(!seen.warnings.iter().any(|own| own.subject == "nftables"), "{:?}", seen.warnings);
     let all = understood(&seen.ruleset);
     assert!(all.rules > 0, "{program} wrote no rules");
-    let told = Told { conditional: kinds(&all.conditional), not_read: kinds(&all.not_read) };
+    let told = Told {
+        rules: all.rules,
+        conditional: kinds(&all.conditional),
+        not_read: kinds(&all.not_read),
+    };
     println!(
         "{program}: {} of {} rules exactly; conditional: {:?}; not read: {:?}",
         all.exact, all.rules, told.conditional, told.not_read
@@ -133,20 +138,20 @@ fn what_docker_ufw_and_firewalld_write_is_understood() {
     host.sh("systemctl start firewalld && firewall-cmd --state");
     let defaults = told(&host, "firewalld");
     assert!(defaults.not_read.is_empty() && defaults.conditional.is_empty());
-    host.sh("f=firewall-cmd
-         $f --new-ipset=blocked --type=hash:net --permanent; $f --reload
+    host.sh("set -ex; f=firewall-cmd
+         $f --new-ipset=blocked --type=hash:net --permanent; $f --set-log-denied=unicast
          $f --zone=internal --change-interface=lan0
          $f --zone=drop --add-source=203.0.113.64/26
-         $f --zone=public --add-service=http --add-port=8000-9000/udp
+         $f --zone=public --add-service=http; $f --zone=public --add-port=8000-9000/udp
          $f --zone=public --add-forward-port=port=8080:proto=tcp:toport=80
          $f --zone=public --add-rich-rule='rule family=ipv4 source address=203.0.113.0/24 service name=https log prefix=h level=info limit value=2/m accept'
          $f --zone=public --add-rich-rule='rule family=ipv6 source NOT address=2001:db8:9::/64 port port=443 protocol=tcp accept'
          $f --zone=public --add-rich-rule='rule service name=ftp accept limit value=3/m'
-         $f --zone=internal --add-masquerade --add-icmp-block=echo-request
+         $f --zone=internal --add-masquerade; $f --zone=internal --add-icmp-block=echo-request
          $f --ipset=blocked --add-entry=198.51.100.0/24
-         $f --zone=block --add-source=ipset:blocked
-         $f --set-log-denied=unicast");
+         $f --zone=block --add-source=ipset:blocked");
     let zones = told(&host, "firewalld with zones, rich rules, forward ports");
+    assert!(zones.rules > defaults.rules + 20, "a reload would have lost the settings");
     assert!(zones.not_read.is_empty(), "{:?}", zones.not_read);
     assert!(only(&zones.conditional, &["limit"]), "{:?}", zones.conditional);
 }

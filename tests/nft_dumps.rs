@@ -4,7 +4,7 @@
 //! stands for kernels that the machine under test does not run.
 
 use fwctl::model::nft::{Ruleset, text};
-use fwctl::observe::nft;
+use fwctl::observe::{legacy, nft};
 use proptest::prelude::*;
 use std::path::PathBuf;
 
@@ -59,6 +59,31 @@ fn what_is_read_survives_a_snapshot() {
         let json = serde_json::to_string(&ruleset).expect("serialisable");
         let again: Ruleset = serde_json::from_str(&json).expect("its own text");
         assert_eq!(ruleset, again, "{case}");
+    }
+}
+
+/// Tables of legacy iptables, recorded with `RECORD_LEGACY_DUMPS=1 cargo test --test nft_modules`.
+#[test]
+fn tables_of_legacy_iptables_read_whole_or_not_at_all() {
+    for (named, rules) in [("ip filter", 57), ("ip nat", 6), ("ip6 filter", 10)] {
+        let dump = std::fs::read(format!("tests/legacy_dumps/{}.bin", named.replace(' ', "-")))
+            .expect("a recorded dump");
+        let table = legacy::decode(named, &dump).expect("a table");
+        let count: usize = table.chains.iter().map(|chain| chain.rules.len()).sum();
+        assert_eq!(count, rules, "{named}");
+        assert!(text::table(&table).contains("hook"), "{named}");
+        for length in (0..dump.len()).step_by(11) {
+            let _ = legacy::decode(named, &dump[..length]);
+        }
+        for at in (0..dump.len()).step_by(5) {
+            for byte in [0, 0xff] {
+                let mut changed = dump.clone();
+                changed[at] = byte;
+                if let Some(table) = legacy::decode(named, &changed) {
+                    text::table(&table);
+                }
+            }
+        }
     }
 }
 

@@ -114,6 +114,11 @@ fn iptables(file: &str, program: &str, table_name: fn(&Case) -> String, legacy_t
             let family = if program.starts_with("ip6") { "ip6" } else { "ip" };
             for name in ["raw", "mangle", "nat", "filter"] {
                 let named = format!("{family} {name}");
+                if std::env::var_os("RECORD_LEGACY_DUMPS").is_some() {
+                    let dump = legacy::dump(&named).expect("a table that is loaded");
+                    std::fs::write(format!("tests/legacy_dumps/{family}-{name}.bin"), dump)
+                        .expect("writable");
+                }
                 ruleset.tables.push(legacy::read(&named).expect("a table that is loaded"));
             }
         }

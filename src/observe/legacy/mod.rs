@@ -45,11 +45,19 @@ pub fn was_read(tables: &[Table], named: &str) -> bool {
 ///
 /// Only for one that is in `/proc/net/ip_tables_names`: asking loads the others.
 pub fn read(named: &str) -> io::Result<Table> {
-    let invalid = || io::Error::from(io::ErrorKind::InvalidData);
+    decode(named, &dump(named)?).ok_or_else(invalid)
+}
+
+fn invalid() -> io::Error {
+    io::ErrorKind::InvalidData.into()
+}
+
+/// A table as the kernel has it in memory, for [`decode`]: what describes it, then its entries.
+pub fn dump(named: &str) -> io::Result<Vec<u8>> {
     let (family, name) = named.split_once(' ').ok_or_else(invalid)?;
-    let (family, domain, level) = match family {
-        "ip" => (Family::Ip, AddressFamily::INET, libc::IPPROTO_IP),
-        "ip6" => (Family::Ip6, AddressFamily::INET6, libc::IPPROTO_IPV6),
+    let (domain, level) = match family {
+        "ip" => (AddressFamily::INET, libc::IPPROTO_IP),
+        "ip6" => (AddressFamily::INET6, libc::IPPROTO_IPV6),
         _ => return Err(invalid()),
     };
     if name.len() >= NAME_LEN {
@@ -59,18 +67,18 @@ pub fn read(named: &str) -> io::Result<Table> {
     let socket = socket_with(domain, SocketType::RAW, SocketFlags::CLOEXEC, Some(raw))?;
     let mut last = invalid();
     for _ in 0..ATTEMPTS {
-        let mut info = vec![0; INFO_LEN];
-        info[..name.len()].copy_from_slice(name.as_bytes());
-        sockopt::exchange(&socket, level, GET_INFO, &mut info)?;
-        let info = entries::Info::read(&info).ok_or_else(invalid)?;
+        let mut described = vec![0; INFO_LEN];
+        described[..name.len()].copy_from_slice(name.as_bytes());
+        sockopt::exchange(&socket, level, GET_INFO, &mut described)?;
+        let info = entries::Info::read(&described).ok_or_else(invalid)?;
         let mut dump = vec![0; HEADER_LEN + info.size];
         dump[..name.len()].copy_from_slice(name.as_bytes());
         let size = u32::try_from(info.size).map_err(|_| invalid())?;
         dump[NAME_LEN..NAME_LEN + 4].copy_from_slice(&size.to_ne_bytes());
         match sockopt::exchange(&socket, level, GET_ENTRIES, &mut dump) {
             Ok(length) => {
-                let dump = dump.get(HEADER_LEN..length).ok_or_else(invalid)?;
-                return entries::table(family, name, &info, dump).ok_or_else(invalid);
+                described.extend(dump.get(HEADER_LEN..length).ok_or_else(invalid)?);
+                return Ok(described);
             }
             // Somebody replaced the table between the two questions.
             Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => last = error,
@@ -78,4 +86,12 @@ pub fn read(named: &str) -> io::Result<Table> {
         }
     }
     Err(last)
+}
+
+/// Decodes what [`dump`] gave, or any other bytes.
+pub fn decode(named: &str, bytes: &[u8]) -> Option<Table> {
+    let (family, name) = named.split_once(' ')?;
+    let family = if family == "ip" { Family::Ip } else { Family::Ip6 };
+    let (described, dump) = bytes.split_at_checked(INFO_LEN)?;
+    entries::table(family, name, &entries::Info::read(described)?, dump)
 }
