@@ -183,7 +183,7 @@ fn what_other_programs_write_is_read_and_named() {
     for (action, allowed) in [
         ("nftables-multiport", &[][..]),
         ("iptables-multiport", &[]),
-        ("iptables-ipset-proto6", &["set"]),
+        ("iptables-ipset-proto6", &[]),
     ] {
         host.write(
             "/etc/fail2ban/jail.d/defaults-debian.conf",
@@ -201,6 +201,25 @@ fn what_other_programs_write_is_read_and_named() {
         host.sh("systemctl kill --signal=KILL fail2ban; systemctl reset-failed fail2ban");
         flush(&host);
     }
+
+    host.sh("set -e
+         ipset create blocked hash:net; ipset add blocked 192.0.2.0/24
+         ipset add blocked 192.0.2.20 nomatch; ipset add blocked 203.0.113.0/28
+         ipset create blocked6 hash:net family inet6; ipset add blocked6 2001:db8:1::/64
+         ipset create web bitmap:port range 0-9000; ipset add web 80; ipset add web 3306-3310
+         ipset create pairs hash:ip,port; ipset add pairs 192.0.2.20,tcp:443
+         ipset add pairs 203.0.113.1,udp:22
+         ipset create places hash:net,port; ipset add places 203.0.113.10,tcp:443
+         ipset create lists list:set; ipset add lists blocked
+         iptables -A INPUT -p tcp --dport 22 -m set --match-set blocked src -j DROP
+         iptables -A INPUT -p tcp -m set ! --match-set web dst -m set --match-set pairs src,dst -j DROP
+         iptables -A INPUT -m set --match-set places dst,dst -j REJECT
+         iptables -A INPUT -p tcp --dport 9999 -m set --match-set lists src -j DROP
+         ip6tables -A INPUT -p tcp -m set --match-set web dst -m set --match-set blocked6 src -j DROP");
+    let sets = told(&host, "IP sets");
+    assert!(sets.not_read.is_empty(), "{:?}", sets.not_read);
+    assert_eq!(sets.conditional.len(), 1, "only the list of sets: {:?}", sets.conditional);
+    flush(&host);
 
     host.sh("cp /usr/share/doc/shorewall/examples/two-interfaces/* /etc/shorewall/
          cd /etc/shorewall; sed -i 's/^STARTUP_ENABLED=.*/STARTUP_ENABLED=Yes/' shorewall.conf; sed -i 's/eth0/wan0/; s/eth1/lan0/' interfaces snat zones policy rules \

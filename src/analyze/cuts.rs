@@ -116,14 +116,18 @@ impl Cutter<'_, '_> {
             Statement::SetMeta { value, .. }
             | Statement::SetCt { value, .. }
             | Statement::SetPayload { value, .. } => self.whole(value, out),
-            Statement::Xt { kind: XtKind::Match, decoded: Some(decoded), .. } => match decoded {
-                XtMatch::IpRange { source: Some((low, high)), .. } => {
-                    out.depends = true;
-                    out.interval((number(*low), number(*high)));
+            Statement::Xt { kind: XtKind::Match, name, decoded: Some(decoded), .. } => {
+                match decoded {
+                    XtMatch::Other { options } if name == "set" => self.ipset(options, out),
+                    XtMatch::Other { .. } if name == "rpfilter" => self.routes(out),
+                    XtMatch::IpRange { source: Some((low, high)), .. } => {
+                        out.depends = true;
+                        out.interval((number(*low), number(*high)));
+                    }
+                    XtMatch::AddrType { source, .. } if *source != 0 => self.routes(out),
+                    _ => {}
                 }
-                XtMatch::AddrType { source, .. } if *source != 0 => self.routes(out),
-                _ => {}
-            },
+            }
             // Whether a dynamic set takes the key in is not known anyway.
             Statement::UpdateSet { .. }
             | Statement::Verdict(_)
@@ -138,6 +142,18 @@ impl Cutter<'_, '_> {
             | Statement::ConnLimit { .. }
             | Statement::Xt { .. }
             | Statement::Opaque { .. } => {}
+        }
+    }
+
+    fn ipset(&self, options: &[String], out: &mut Gathered) {
+        let Some((_, name, sides)) = super::ipset::parsed(options) else { return };
+        let found = super::ipset::find(self.host.snapshot(), name);
+        let elements = found.and_then(|set| set.elements.as_deref()).unwrap_or_default();
+        if sides.first() == Some(&true) {
+            for (low, high) in elements.iter().filter_map(|own| own.addresses) {
+                out.depends = true;
+                out.interval((number(low), number(high)));
+            }
         }
     }
 

@@ -20,6 +20,7 @@ mod gate;
 pub mod guard;
 mod hooks;
 mod host;
+mod ipset;
 mod load;
 mod lookup;
 mod modules;

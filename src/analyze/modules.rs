@@ -53,7 +53,8 @@ pub fn is_exact(name: &str, options: &[String]) -> bool {
         "length", "tcpmss", "ttl", "hl", "dscp", "tos", "ecn",
     ];
     let sets = |word: &str| options.first().is_some_and(|first| first == word);
-    EXACT.contains(&name) || (name == "recent" && (sets("set") || sets("! set")))
+    let named_set = name == "set" && super::ipset::parsed(options).is_some();
+    named_set || EXACT.contains(&name) || (name == "recent" && (sets("set") || sets("! set")))
 }
 
 /// Whether a test in words is about everything but what it names.
@@ -86,6 +87,7 @@ impl Scene<'_, '_> {
             "esp" if protocol != Protocol(50) => Truth::No,
             "ah" if protocol != Protocol(51) => Truth::No,
             "tcpmss" | "osf" if protocol != Protocol::TCP => Truth::No,
+            "set" => self.ipset(options),
             "rpfilter" => self.reverse_path(options),
             "physdev" => self.bridge_port(options),
             _ => Truth::Unknown,

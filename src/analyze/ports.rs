@@ -38,6 +38,10 @@ impl Classes {
 
     /// Adds the cuts of a ruleset.
     pub fn of_rules(&mut self, analyzer: &Analyzer<'_>) {
+        let sets = analyzer.snapshot().ipsets.iter().filter_map(|set| set.elements.as_ref());
+        for (first, last) in sets.flatten().filter_map(|element| element.ports) {
+            self.range(first, last);
+        }
         for table in analyzer.tables() {
             for rule in table.chains.iter().flat_map(|chain| &chain.rules) {
                 for statement in &rule.statements {

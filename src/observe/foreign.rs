@@ -4,7 +4,7 @@
 //! an engine or a file may never have said.
 
 use super::engines::convert;
-use super::{EngineKind, cgroup, host, links, processes, sockets};
+use super::{EngineKind, cgroup, host, ipset, links, processes, sockets};
 use bollard::models::{ContainerInspectResponse, ContainerSummary, Network, SystemInfo};
 
 /// A text below `/proc`, or `/etc/passwd`, for all who read such texts.
@@ -32,7 +32,7 @@ pub fn engine_answer(text: &str) -> usize {
         + usize::from(convert::may_be_in_swarm(&networks))
 }
 
-/// Messages of rtnetlink and of the kernel's diagnosis of sockets.
+/// Messages of rtnetlink, of the kernel's diagnosis of sockets and of IP sets.
 pub fn netlink(bytes: &[u8]) -> usize {
-    links::from_messages(bytes) + sockets::from_message(bytes)
+    links::from_messages(bytes) + sockets::from_message(bytes) + ipset::from_message(bytes)
 }

@@ -24,6 +24,7 @@ mod handlers;
 )]
 mod host;
 mod installed;
+mod ipset;
 mod json;
 pub mod legacy;
 mod links;
@@ -48,9 +49,9 @@ pub use links::{Network, read as network};
 pub use logins::{Connection, Login, Logins};
 pub use snapshot::{
     Address, Attempt, By, ConntrackPresence, Container, ContainerNetwork, ContainerState, End,
-    Engine, EngineKind, EngineState, FORMAT, Flow, Handler, Host, How, Installed, Link, LinkKind,
-    PublishedPort, Route, RoutingAction, RoutingRule, Snapshot, Socket, SocketState, Ssh,
-    SshSession, Sysctls, Tunnel, TunnelPeer, Warning,
+    Engine, EngineKind, EngineState, FORMAT, Flow, Handler, Host, How, Installed, IpSet,
+    IpSetElement, Link, LinkKind, PublishedPort, Route, RoutingAction, RoutingRule, Snapshot,
+    Socket, SocketState, Ssh, SshSession, Sysctls, Tunnel, TunnelPeer, Warning,
 };
 pub use sshd_config::ssh_ports;
 
@@ -239,6 +240,8 @@ pub fn observe_with(
                 }
             }
         }
+        let ipsets = if ipset::are_used(&ruleset) { ipset::read() } else { Vec::new() };
+        ipset::name(&mut ruleset, &ipsets);
         ruleset.tables.sort_by(|a, b| (a.family, &a.name).cmp(&(b.family, &b.name)));
         host.conntrack = host::conntrack(tracked, &ruleset, &legacy_tables);
         warnings.sort_by(|a, b| (&a.subject, &a.message).cmp(&(&b.subject, &b.message)));
@@ -248,6 +251,7 @@ pub fn observe_with(
             host,
             ruleset,
             legacy_tables,
+            ipsets,
             links: network.links,
             routes: network.routes,
             routing_rules,

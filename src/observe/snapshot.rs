@@ -25,6 +25,9 @@ pub struct Snapshot {
     /// Tables of legacy iptables that are loaded (`/proc/net/ip_tables_names`), as `ip filter`.
     #[serde(default)]
     pub legacy_tables: Vec<String>,
+    /// IP sets that rules of iptables name.
+    #[serde(default)]
+    pub ipsets: Vec<IpSet>,
     /// Interfaces with their addresses, by index.
     pub links: Vec<Link>,
     /// Routes of all tables.
@@ -237,6 +240,40 @@ pub struct RoutingRule {
     pub others: Vec<String>,
     /// What it does.
     pub action: RoutingAction,
+}
+
+/// An IP set (ipset(8)).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IpSet {
+    /// The kernel's number of it.
+    pub index: u16,
+    /// The name.
+    pub name: String,
+    /// The type, such as `hash:net`.
+    pub kind: String,
+    /// Of which IP version; `None` for a set of ports.
+    #[serde(default)]
+    pub family: Option<IpFamily>,
+    /// What it holds; `None` for a type that is not read.
+    #[serde(default)]
+    pub elements: Option<Vec<IpSetElement>>,
+}
+
+/// An element of an IP set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IpSetElement {
+    /// The lowest and highest address.
+    #[serde(default)]
+    pub addresses: Option<(IpAddr, IpAddr)>,
+    /// The protocol.
+    #[serde(default)]
+    pub protocol: Option<Protocol>,
+    /// The lowest and highest port.
+    #[serde(default)]
+    pub ports: Option<(u16, u16)>,
+    /// Whether it is an exception (`nomatch`).
+    #[serde(default)]
+    pub excepts: bool,
 }
 
 /// What a rule of policy routing does.

@@ -25,11 +25,7 @@ pub(super) fn options(name: &str, revision: u32, raw: Fields) -> Option<Vec<Stri
             let per = if flags & 2 == 0 { "saddr" } else { "daddr" };
             Some(vec![format!("{word} {}", raw.u32(16)?), format!("connlimit-{per}")])
         }
-        // The kernel keeps the set by number only.
-        ("set", 1..=4) => {
-            let directions = raw.u8(2)?;
-            Some(vec![format!("set number {} of {directions} fields", raw.u16(0)?)])
-        }
+        ("set", 1..=4) => ipset(revision, raw),
         ("length", 0) => {
             let range = format!("{}:{}", raw.u16(0)?, raw.u16(2)?);
             Some(vec![format!("{}length {range}", not(raw.u8(4)? != 0))])
@@ -121,6 +117,26 @@ pub(super) fn options(name: &str, revision: u32, raw: Fields) -> Option<Vec<Stri
         }
         _ => None,
     }
+}
+
+/// `struct xt_set_info`, and behind it in later revisions the comparison of counters. The kernel
+/// keeps the set by its number.
+fn ipset(revision: u32, raw: Fields) -> Option<Vec<String>> {
+    let (index, dimensions, flags) = (raw.u16(0)?, raw.u8(2)?, raw.u8(3)?);
+    let sides: Vec<&str> = (1..=dimensions.min(3))
+        .map(|dimension| if flags & 1 << dimension != 0 { "src" } else { "dst" })
+        .collect();
+    let mut words = vec![format!("{}number {index} {}", not(flags & 1 != 0), sides.join(","))];
+    let (packets, bytes) = match revision {
+        3 => (raw.u8(8)?, raw.u8(24)?),
+        4 => (raw.u8(16)?, raw.u8(32)?),
+        _ => (0, 0),
+    };
+    let more = if revision >= 3 { raw.u32(40)? } else { 0 };
+    if packets != 0 || bytes != 0 || more != 0 {
+        words.push("with counters or flags".to_owned());
+    }
+    Some(words)
 }
 
 /// `struct xt_statistic_info`.
