@@ -267,6 +267,8 @@ fn what_was_flushed_by_hand_is_back_within_a_second() {
         assert!(said.contains("nft (process "), "{said}");
         watch.expect("generation 1 is in force again");
     }
+    let status = host.run("status", 0);
+    assert!(status.contains(", 4 times: nft had taken the rules away"), "{status}");
     // Not while another fwctl is at work…
     let lock = std::fs::File::open(host.file("run/fwctl/lock")).unwrap();
     lock.lock().unwrap();

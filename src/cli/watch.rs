@@ -12,6 +12,7 @@ use crate::apply::{State, StateError};
 use crate::compile::TABLE;
 use crate::model::nft::Family;
 use crate::observe::nft::{self, Lost, NftError, TableEvents};
+use crate::plan::PutBack;
 use std::time::{Duration, Instant};
 
 /// How soon to look again while another fwctl is at work.
@@ -94,6 +95,7 @@ fn look(state: &State, paths: &Paths, lost: &Lost) -> Look {
     ));
     match restored(&lock, state, paths).and_then(report) {
         Ok(Outcome::Loaded(generation)) => {
+            remember(generation, lost, state);
             output::warning(&format!("generation {generation} is in force again"));
             Look::Well
         }
@@ -104,6 +106,23 @@ fn look(state: &State, paths: &Paths, lost: &Lost) -> Look {
             if is_lost(state).unwrap_or(true) { Look::Failed } else { Look::Well }
         }
     }
+}
+
+/// In the run directory: what `status` says of it.
+const PUT_BACK: &str = "put-back.json";
+
+/// Keeps it for `status`; without the record the journal alone tells.
+fn remember(generation: u32, lost: &Lost, state: &State) {
+    let times = put_back(state).map_or(0, |before| before.times) + 1;
+    let from = lost.by.as_ref().map(|(name, _)| name.clone());
+    let told = PutBack { generation, at: jiff::Timestamp::now(), from, times };
+    let text = serde_json::to_vec(&told).expect("it has only string keys");
+    let _ = state.write_run_file(PUT_BACK, &text);
+}
+
+/// What was put back last since boot.
+pub(super) fn put_back(state: &State) -> Option<PutBack> {
+    serde_json::from_slice(&std::fs::read(state.run_file(PUT_BACK)).ok()?).ok()
 }
 
 /// Whether a generation is confirmed and its table is not there. A record that cannot be read is

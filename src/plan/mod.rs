@@ -17,7 +17,7 @@ pub mod way;
 pub use build::plan;
 pub use established::{Established, established};
 pub use expectations::expectations;
-pub use status::{Counted, Ended, STATUS_FORMAT, State, Status, Waiting, status};
+pub use status::{Counted, Ended, PutBack, STATUS_FORMAT, State, Status, Waiting, status};
 
 use crate::analyze::Decider;
 use crate::model::nft::{Chain, Element, Rule, Set, Table};

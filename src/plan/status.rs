@@ -26,10 +26,31 @@ pub struct Status {
     /// The last change that was to be confirmed, where it was not.
     #[serde(default)]
     pub ended: Option<Ended>,
+    /// That the generation in force was put back after somebody took it away; `None` where nobody
+    /// did since boot.
+    #[serde(default)]
+    pub put_back: Option<PutBack>,
+    /// Files of the policy that are not as they were when it was applied: changed, new, gone, or
+    /// broken.
+    #[serde(default)]
+    pub policy_changed: Vec<String>,
     /// What was changed by hand since; empty where nothing was, or where it cannot be known.
     pub drift: Vec<Edit>,
     /// What the rules have counted since they were made, most packets first.
     pub counters: Vec<Counted>,
+}
+
+/// That the rules were put back by themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutBack {
+    /// The generation that was put back.
+    pub generation: u32,
+    /// When, the last time.
+    pub at: jiff::Timestamp,
+    /// Who had taken it away: the name of the process, where the kernel told.
+    pub from: Option<String>,
+    /// How often since boot.
+    pub times: u32,
 }
 
 /// A change that waits to be confirmed.
@@ -118,6 +139,8 @@ pub fn status(snapshot: &Snapshot) -> Status {
         state,
         pending,
         ended,
+        put_back: None,
+        policy_changed: Vec::new(),
         drift: build::drift(snapshot, &Environment::of(snapshot), table, marker.as_ref()),
         counters: table.map_or_else(Vec::new, counters),
     }

@@ -91,7 +91,18 @@ pub fn text(status: &Status, view: View) -> String {
             if !policy.is_empty() {
                 line("policy", &policy.join(", "));
             }
+            if let Some(back) = &status.put_back {
+                let who = back.from.as_deref().unwrap_or("somebody");
+                let at = back.at.strftime("%Y-%m-%d %H:%M:%S UTC");
+                let times =
+                    if back.times > 1 { format!(", {} times", back.times) } else { String::new() };
+                line("restored", &format!("{at}{times}: {who} had taken the rules away"));
+            }
             line("digest", marker.digest.get(..16).unwrap_or(&marker.digest));
+            if !status.policy_changed.is_empty() {
+                let files = status.policy_changed.join(", ");
+                line("changed", &format!("{files}, since it was applied: `fwctl plan` shows it"));
+            }
             if status.drift.is_empty() {
                 line("drift", "none: the table is as it was applied");
             }
@@ -148,6 +159,8 @@ mod tests {
             state,
             pending: None,
             ended: None,
+            put_back: None,
+            policy_changed: Vec::new(),
             drift: crate::report::plan::fixture::drifted().drift,
             counters: vec![
                 counted("default inbound = drop", true, 1_204_331),
@@ -190,6 +203,28 @@ mod tests {
         let first = "web1: generation 5 was not confirmed by 2026-03-14 09:26:53 UTC: since then";
         assert!(ended.starts_with(first), "{ended}");
         assert!(ended.contains("fwctl is not in force"), "{ended}");
+    }
+
+    #[test]
+    fn what_was_put_back_and_what_the_policy_says_today_are_told() {
+        let marker = Marker { generation: 4, digest: "ab".repeat(32) };
+        let in_force = State::InForce { marker, since: None, policy: Vec::new() };
+        let put_back = crate::plan::PutBack {
+            generation: 4,
+            at: "2026-03-14T09:26:53Z".parse().expect("a time"),
+            from: Some("nft".to_owned()),
+            times: 2,
+        };
+        let policy_changed = vec!["policy.toml".to_owned(), "office.txt".to_owned()];
+        let told = Status { put_back: Some(put_back), policy_changed, ..status(in_force) };
+        let report = text(&told, View { width: 80, verbose: false });
+        let plain = anstream::adapter::strip_str(&report).to_string();
+        for line in [
+            "  restored 2026-03-14 09:26:53 UTC, 2 times: nft had taken the rules away\n",
+            "  changed  policy.toml, office.txt, since it was applied: `fwctl plan` shows it\n",
+        ] {
+            assert!(plain.contains(line), "{plain}");
+        }
     }
 
     #[test]
