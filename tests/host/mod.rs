@@ -25,8 +25,12 @@
 mod cgroup;
 mod container;
 mod doors;
+mod knocking;
 mod machine;
+mod package;
 mod ssh;
 
+pub use knocking::Knocking;
 pub use machine::{Host, Setup};
+pub use package::package;
 pub use ssh::Session;
