@@ -159,11 +159,19 @@ fn at_a_terminal_that_goes_away_too_and_not_once_it_is_taken_back() {
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.contains("a login of root keeps it"), "{said}");
-    // The terminal goes away with its connection; the login confirms all the same.
+    // It stands still while somebody logs in, and has seen nothing: the journal tells.
     host.write("/etc/fwctl/policy.toml", "version = 1\nuse = [\"web-server\"]\n");
+    let child = on_a_terminal();
+    host.sh("pkill -STOP -x fwctl");
+    assert!(login(&host, internet, ("root", HOST_WAN_V6), ""));
+    host.sh("pkill -CONT -x fwctl");
+    is_kept(&host, 3);
+    child.wait_with_output().unwrap();
+    // The terminal goes away with its connection; the login confirms all the same.
+    host.write("/etc/fwctl/policy.toml", "version = 1\nuse = [\"ssh-only\"]\n");
     let mut child = on_a_terminal();
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(login(&host, internet, ("root", HOST_WAN_V4), ""));
-    is_kept(&host, 3);
+    is_kept(&host, 4);
 }

@@ -323,7 +323,8 @@ fn sessions_of_the_one_who_cuts_go_on() {
     host.write("/etc/fwctl/policy.toml", nobody);
     let plan = own.ask("fwctl plan");
     assert!(plan.contains("yours, never closed") && plan.contains(", alice"), "{plan}");
-    let said = own.ask("fwctl apply --yes --no-confirm --override-guard --cut");
+    own.ask("fwctl apply --yes --override-guard --cut");
+    let said = own.ask("fwctl confirm");
     assert!(said.contains("1 connection closed") && said.contains("it is yours"), "{said}");
     assert_eq!(own.ask("echo on"), "on");
     assert_eq!(second.ask("echo on"), "on");

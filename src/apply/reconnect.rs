@@ -62,9 +62,14 @@ impl Reconnect {
         Ok(Self { user, logins: Logins::begin().map_err(std::io::Error::other)? })
     }
 
-    /// The login that confirms, if there is one.
+    /// Looks for connections that have come since.
+    pub fn listen(&mut self) -> std::io::Result<()> {
+        self.logins.listen().map_err(std::io::Error::other)
+    }
+
+    /// The login that confirms, if there is one by now.
     pub fn look(&mut self) -> std::io::Result<Option<Login>> {
-        let logins = self.logins.look().map_err(std::io::Error::other)?;
+        let logins = self.logins.look();
         if logins.is_empty() {
             return Ok(None);
         }
@@ -80,7 +85,7 @@ impl Reconnect {
 
 /// Whether the login is that user's, and comes from outside.
 fn counts(login: &Login, user: &str, network: &Network) -> bool {
-    let from = login.connection.1.ip().to_canonical();
+    let from = login.from.ip().to_canonical();
     login.user == user && !from.is_loopback() && !is_inside(from, network)
 }
 

@@ -16,7 +16,7 @@ const TICK: Duration = Duration::from_millis(20);
 
 /// How often to look at one on which somebody may be logging in. What `ssh HOST true` runs is over
 /// soon.
-const CLOSELY: Duration = Duration::from_millis(1);
+const CLOSELY: Duration = Duration::from_millis(2);
 
 /// How often to look whether the change still waits.
 const ANEW: Duration = Duration::from_millis(500);
@@ -104,6 +104,8 @@ fn until(
     let mut login = None;
     let mut ruleset = None;
     let mut looked: Option<Instant> = None;
+    // When, and how long that took: no busy loop, where there are very many connections.
+    let mut listened = None;
     loop {
         // Somebody's transaction may have ended it; the kernel's own end is none.
         let now = kernel.generation().ok();
@@ -119,9 +121,14 @@ fn until(
             }
         }
         ruleset = now;
-        // A look that fails is taken again.
-        let began = Instant::now();
-        login = login.or_else(|| reconnect.look().ok().flatten());
+        // What fails is tried again.
+        if listened.is_none_or(|at: (Instant, Duration)| at.0.elapsed() > TICK.max(at.1 * 4)) {
+            let began = Instant::now();
+            let _ = reconnect.listen();
+            listened = Some((Instant::now(), began.elapsed()));
+        }
+        let login_now = reconnect.look().ok().flatten();
+        login = login.or(login_now);
         // Where another fwctl is at work, a moment later it is not.
         if login.is_some()
             && let Ok(lock) = state.lock()
@@ -131,9 +138,7 @@ fn until(
                 result => return wait::kept(result, state, output),
             }
         }
-        let tick = if reconnect.is_anybody_there() { CLOSELY } else { TICK };
-        // No busy loop, where there are very many connections.
-        std::thread::sleep(tick.max(began.elapsed() * 3));
+        std::thread::sleep(if reconnect.is_anybody_there() { CLOSELY } else { TICK });
     }
 }
 

@@ -4,14 +4,17 @@
 //! be trying. OpenSSH says when a login has succeeded: it sets the title of the session's process
 //! to `sshd: USER@TERMINAL` (`sshd-session: …` since 9.8; session.c, `do_exec`), which until then
 //! is `sshd: USER [priv]` and the like. Nobody but root and that user can bring such a process
-//! about.
+//! about. Of a session that is over before it was looked at, the journal tells that the process had
+//! accepted the login.
 
+use super::journal::Journal;
 use super::netlink::NetlinkError;
 use super::processes::{self, Processes};
 use super::sockets::{self, RawSocket};
 use crate::model::Protocol;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 /// A connection: its local and its remote end.
 pub type Connection = (SocketAddr, SocketAddr);
@@ -19,8 +22,8 @@ pub type Connection = (SocketAddr, SocketAddr);
 /// A connection by which somebody is, or was, logged in, with a terminal or a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Login {
-    /// The connection.
-    pub connection: Connection,
+    /// The client's end of the connection.
+    pub from: SocketAddr,
     /// Who.
     pub user: String,
 }
@@ -29,20 +32,22 @@ pub struct Login {
 #[derive(Debug)]
 pub struct Logins {
     known: BTreeSet<Connection>,
-    /// The process that serves a connection since; a login may be over soon, so it is not lost from
-    /// sight until it ends.
+    /// The process that serves a connection since.
     served: BTreeMap<Connection, u32>,
+    /// What tells of those that were over before anybody looked, and when it was asked last.
+    journal: Option<(Journal, Instant)>,
 }
 
 impl Logins {
     /// From now on. Connections that are only being opened are known as well.
     pub fn begin() -> Result<Self, NetlinkError> {
+        let journal = Journal::open().map(|journal| (journal, Instant::now()));
         let known = sockets::connections()?.iter().filter_map(connection).collect();
-        Ok(Self { known, served: BTreeMap::new() })
+        Ok(Self { known, served: BTreeMap::new(), journal })
     }
 
-    /// Those that can be seen now.
-    pub fn look(&mut self) -> Result<Vec<Login>, NetlinkError> {
+    /// Looks for connections that have come since.
+    pub fn listen(&mut self) -> Result<(), NetlinkError> {
         let mut fresh: Vec<(Connection, u64)> = Vec::new();
         for raw in sockets::connections()? {
             let Some(own) = connection(&raw) else { continue };
@@ -50,22 +55,38 @@ impl Logins {
                 fresh.push((own, raw.inode));
             }
         }
-        if !fresh.is_empty() {
-            let daemons: Vec<u32> =
-                processes::all().into_iter().filter(|id| is_daemon(*id)).rev().collect();
-            for (own, inode) in fresh {
-                let holds = |id: &&u32| sockets::holds(**id, inode);
-                // Where it is nobody's yet, it may be a moment later.
-                if let Some(process) = daemons.iter().find(holds) {
-                    self.served.insert(own, *process);
-                }
+        if fresh.is_empty() {
+            return Ok(());
+        }
+        let daemons: Vec<u32> =
+            processes::all().into_iter().filter(|id| is_daemon(*id)).rev().collect();
+        for (own, inode) in fresh {
+            let holds = |id: &&u32| sockets::holds(**id, inode);
+            // Where it is nobody's yet, it may be a moment later.
+            if let Some(process) = daemons.iter().find(holds) {
+                self.served.insert(own, *process);
             }
         }
+        Ok(())
+    }
+
+    /// Those who have logged in. What `ssh HOST true` runs may be over before anybody looks: then
+    /// the journal tells, a second later.
+    pub fn look(&mut self) -> Vec<Login> {
         self.served.retain(|_, process| processes::name(*process).is_some());
-        let login = |(own, process): (&Connection, &u32)| {
-            Some(Login { connection: *own, user: logged_in(*process)? })
+        let login = |((_, from), process): (&Connection, &u32)| {
+            Some(Login { from: *from, user: logged_in(*process)? })
         };
-        Ok(self.served.iter().filter_map(login).collect())
+        let mut logins: Vec<Login> = self.served.iter().filter_map(login).collect();
+        if let Some((journal, asked)) = &mut self.journal
+            && asked.elapsed() > JOURNAL
+        {
+            *asked = Instant::now();
+            let known: BTreeSet<SocketAddr> = self.known.iter().map(|(_, from)| *from).collect();
+            let fresh = journal.accepted().into_iter().filter(|(from, _)| !known.contains(from));
+            logins.extend(fresh.map(|(from, user)| Login { from, user }));
+        }
+        logins
     }
 
     /// Whether somebody may be about to log in.
@@ -73,6 +94,9 @@ impl Logins {
         !self.served.is_empty()
     }
 }
+
+/// How often the journal is asked.
+const JOURNAL: Duration = Duration::from_secs(1);
 
 fn connection(raw: &RawSocket) -> Option<Connection> {
     Some((raw.local, raw.remote.filter(|_| raw.protocol == Protocol::TCP)?))

@@ -25,6 +25,7 @@ mod handlers;
 mod host;
 mod installed;
 mod ipset;
+mod journal;
 mod json;
 pub mod legacy;
 mod links;
@@ -46,7 +47,7 @@ pub use engines::EngineSocket;
 pub use installed::{ATTEMPT, CONFIRMED, GENERATIONS, attempt, generations};
 pub use json::SnapshotError;
 pub use links::{Network, read as network};
-pub use logins::{Connection, Login, Logins};
+pub use logins::{Login, Logins};
 pub use snapshot::{
     Address, Attempt, By, ConntrackPresence, Container, ContainerNetwork, ContainerState, End,
     Engine, EngineKind, EngineState, FORMAT, Flow, Handler, Host, How, Installed, IpSet,
