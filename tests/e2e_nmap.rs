@@ -49,7 +49,7 @@ fn scans(host: &Host) -> [Scan<'_>; 4] {
 fn nmap(scan: &Scan<'_>, protocol: &str, ports: &str) -> BTreeMap<u16, Port> {
     let mut command = scan.client.command("nmap");
     command.args(["-n", "-Pn", "-T5", "--max-retries", "2", "--min-rate", "8000", "-oX", "-"]);
-    command.args(["--host-timeout", "110s", "--max-rtt-timeout", "150ms", "--reason"]);
+    command.args(["--host-timeout", "300s", "--max-rtt-timeout", "150ms", "--reason"]);
     if scan.to.is_ipv6() {
         command.arg("-6");
     }
