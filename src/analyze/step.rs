@@ -10,8 +10,8 @@ use super::state::{Exactness, Tracking};
 use super::translate::Translation;
 use super::value::{Bits, Truth, Value};
 use crate::model::nft::{
-    CtKey, Element, ElementData, MetaKey, Operand, PayloadBase, RejectWith, Selector, Set, SetData,
-    SetOp, Statement, Verdict, XtKind, object_kind,
+    CtKey, Element, ElementData, MetaKey, NatKind, Operand, PayloadBase, RejectWith, Selector, Set,
+    SetData, SetOp, Statement, Verdict, XtKind, object_kind,
 };
 
 /// Why a test cannot be decided.
@@ -112,6 +112,17 @@ impl<'s> Scene<'_, 's> {
                     return Step::Fail;
                 }
                 self.update(*op, set, statements, *invert)
+            }
+            // In a table of both versions, `nft_nat_inet_eval()` passes by packets of the other one;
+            // `nft_tproxy_eval()` ends the rule.
+            Statement::Nat { kind, family: Some(family), .. }
+                if *family != self.packet.family() =>
+            {
+                if *kind == NatKind::Tproxy {
+                    Step::Fail
+                } else {
+                    Step::Pass
+                }
             }
             Statement::Nat { kind, range, .. } => self.nat(*kind, range),
             Statement::SetMeta { key, value } => match key {

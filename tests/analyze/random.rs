@@ -360,7 +360,8 @@ impl Writer<'_> {
         let version = self.version();
         let (ip, word) = if version == 4 { ("ip", "ipv4") } else { ("ip6", "ipv6") };
         let protocol = self.protocol;
-        let nfproto = if self.family == Family::Inet {
+        // Without it, packets of the other version come to the translation and go on.
+        let nfproto = if self.family == Family::Inet && self.random.chance(60) {
             format!("meta nfproto {word} ")
         } else {
             String::new()
