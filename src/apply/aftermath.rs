@@ -24,7 +24,8 @@ pub(super) fn run(
     }
 }
 
-fn judge(
+/// What came of a transaction that nft did not say was made.
+pub(super) fn judge(
     kernel: &dyn Kernel,
     source: NftError,
     before: Option<&Table>,

@@ -224,7 +224,6 @@ fn in_place(
     (state, kernel): (&State, &dyn Kernel),
 ) -> Result<(), ApplyError> {
     let alone = steps.prepare.is_empty() && steps.clear.is_empty();
-    let prepared = || kernel.read_table().ok().flatten();
     if !alone {
         // If we die from here on, the next command clears away what nothing leads to.
         state.begin_in_place(plan.desired.generation).map_err(ApplyError::Disk)?;
@@ -234,18 +233,18 @@ fn in_place(
     }
     // The one step that decides. If we die while nft runs, it commits the batch whole or not at
     // all.
-    let now = if steps.prepare.is_empty() { before.cloned() } else { prepared() };
-    let same = |now: Option<&Table>| aftermath::same(now, Some(&plan.table));
-    let made = |now: Option<&Table>| alone && same(now);
-    if let Err(error) = aftermath::run(kernel, &steps.switch, now.as_ref(), made) {
+    if let Err(source) = kernel.run(&steps.switch) {
+        // What is left then is the table from before, or all of the new one.
         clear_unused(state, kernel)?;
-        return Err(error);
+        let made = |now: Option<&Table>| aftermath::same(now, Some(&plan.table));
+        return aftermath::judge(kernel, source, before, made);
     }
     if !steps.clear.is_empty() {
         // Where it fails, what is read back is not what was planned.
         let _ = kernel.run(&steps.clear);
     }
-    state.end_in_place().map_err(ApplyError::Disk)
+    let generation = plan.desired.generation;
+    state.end_in_place().map_err(|source| ApplyError::Unrecorded { generation, source })
 }
 
 /// Clears away what a change in place has left that was not made to its end.
