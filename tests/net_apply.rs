@@ -4,78 +4,16 @@
 
 mod net;
 
-use fwctl::model::nft::{Family, Statement, text};
-use net::{Answer, HOST_WAN_V4, Lab, Namespace, Probe};
+use net::{Answer, HOST_WAN_V4, Host, Lab, Namespace, Probe};
 use std::fmt::Write as _;
-use std::path::PathBuf;
-use std::process::Output;
 
-/// A host with a directory of its own for policy and state.
-struct Host<'l> {
-    namespace: &'l Namespace,
-    root: tempfile::TempDir,
-}
-
-impl<'l> Host<'l> {
-    fn new(namespace: &'l Namespace) -> Self {
-        let root = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(root.path().join("etc/fwctl")).unwrap();
-        Self { namespace, root }
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.root.path().join("etc/fwctl").join(name)
-    }
-
-    fn policy(&self, text: &str) {
-        std::fs::write(self.file("policy.toml"), format!("version = 1\n{text}")).unwrap();
-    }
-
-    fn fwctl(&self, arguments: &str) -> Output {
-        self.namespace
-            .command(env!("CARGO_BIN_EXE_fwctl"))
-            .args(arguments.split_whitespace())
-            .env("FWCTL_ROOT", self.root.path())
-            .output()
-            .unwrap()
-    }
-
-    /// Runs it, expects this exit code, and gives what it printed on both streams.
-    fn run(&self, arguments: &str, code: i32) -> String {
-        let output = self.fwctl(arguments);
-        let text = format!(
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
-        assert_eq!(output.status.code(), Some(code), "fwctl {arguments}\n{text}");
-        text
-    }
-
+impl Host<'_> {
     fn apply(&self) -> String {
         self.run("apply --no-confirm --yes", 0)
     }
 
     fn generation_id(&self) -> u32 {
         self.namespace.enter(|| fwctl::observe::nft::generation().unwrap())
-    }
-
-    /// The table as text, in an order of its own and without what was counted.
-    fn table(&self) -> String {
-        let table = self.namespace.enter(|| {
-            fwctl::observe::nft::read_table(Family::Inet, "fwctl").unwrap().expect("is there")
-        });
-        let mut table = table;
-        table.chains.sort_by(|a, b| a.name.cmp(&b.name));
-        table.sets.sort_by(|a, b| a.name.cmp(&b.name));
-        for rule in table.chains.iter_mut().flat_map(|chain| &mut chain.rules) {
-            for statement in &mut rule.statements {
-                if let Statement::Counter { packets, bytes } = statement {
-                    (*packets, *bytes) = (0, 0);
-                }
-            }
-        }
-        text::table(&table)
     }
 }
 
@@ -127,7 +65,7 @@ fn what_was_changed_by_hand_is_found_shown_and_mended() {
          [[allow]]\nports = [\"9000/tcp\", \"9100-9110/tcp\"]\nfrom = [\"admin\"]\nlimit = \"9/minute\"\n"
     ));
     host.apply();
-    let meant = host.table();
+    let meant = host.table().unwrap();
     let rule = |chain: &str, number: usize| -> String {
         let text = net::run(
             namespace.command("nft").args(["-a", "list", "chain", "inet", "fwctl", chain]),
@@ -192,7 +130,7 @@ fn what_was_changed_by_hand_is_found_shown_and_mended() {
             assert!(status.contains("by hand"), "{what}: status does not say so\n{status}");
         }
         host.apply();
-        assert_eq!(host.table(), meant, "{what}: not mended");
+        assert_eq!(host.table().unwrap(), meant, "{what}: not mended");
         host.run("plan --detailed-exitcode", 0);
     }
 }
@@ -209,11 +147,11 @@ fn a_table_whose_objects_were_made_anew_by_hand_is_rebuilt() {
     let host = Host::new(&namespace);
     host.policy(WEB);
     host.apply();
-    let meant = host.table();
+    let meant = host.table().unwrap();
     namespace.nft("flush chain inet fwctl generation\ndelete chain inet fwctl generation");
     namespace.nft("add chain inet fwctl generation { type filter hook input priority 5; }");
     host.apply();
-    assert_eq!(host.table(), meant);
+    assert_eq!(host.table().unwrap(), meant);
 }
 
 #[test]
@@ -224,7 +162,7 @@ fn only_what_differs_is_sent() {
     for n in 0..2000_u32 {
         writeln!(list, "198.18.{}.{}", n / 250, n % 250).unwrap();
     }
-    std::fs::write(host.file("block.txt"), &list).unwrap();
+    std::fs::write(host.file("etc/fwctl/block.txt"), &list).unwrap();
     let policy = format!(
         "{WEB}[set.block]\nfile = \"block.txt\"\n[[deny]]\nports = [\"all\"]\nfrom = [\"@block\"]\n"
     );
@@ -242,7 +180,7 @@ fn only_what_differs_is_sent() {
         lines
     };
     let handles = rule_handles();
-    std::fs::write(host.file("block.txt"), format!("{list}198.18.100.1\n")).unwrap();
+    std::fs::write(host.file("etc/fwctl/block.txt"), format!("{list}198.18.100.1\n")).unwrap();
     let plan = host.run("plan", 0);
     assert!(plan.contains("198.18.100.1"), "{plan}");
     assert!(!plan.contains("198.18.0.5"), "{plan}");
@@ -256,7 +194,7 @@ fn only_what_differs_is_sent() {
         ),
     );
     host.apply();
-    assert!(host.table().contains("8443 : goto tcp_80"), "{}", host.table());
+    assert!(host.table().unwrap().contains("8443 : goto tcp_80"), "{}", host.table().unwrap());
 }
 
 #[test]
@@ -265,7 +203,7 @@ fn generations_count_and_a_policy_that_goes_back_is_a_new_one() {
     let host = Host::new(&namespace);
     host.policy(WEB);
     host.apply();
-    let first = host.table();
+    let first = host.table().unwrap();
     host.policy(
         "[default]\ninbound = \"reject\"\n[[allow]]\nservice = [\"ssh\"]\nlimit = \"6/minute\"\n",
     );
@@ -275,7 +213,7 @@ fn generations_count_and_a_policy_that_goes_back_is_a_new_one() {
     let without_marker = |table: &str| -> String {
         table.lines().filter(|line| !line.contains("fwctl generation")).collect()
     };
-    assert_eq!(without_marker(&host.table()), without_marker(&first));
+    assert_eq!(without_marker(&host.table().unwrap()), without_marker(&first));
     // The disk forgets, the kernel is believed.
     let confirmed = host.root.path().join("var/lib/fwctl/confirmed.json");
     std::fs::remove_file(&confirmed).unwrap();
@@ -336,7 +274,7 @@ fn a_large_set_is_kept_beside_the_ruleset_and_a_change_to_it_is_still_found() {
     for n in 0..5000_u32 {
         writeln!(list, "198.18.{}.{}", n / 250, n % 250).unwrap();
     }
-    std::fs::write(host.file("block.txt"), &list).unwrap();
+    std::fs::write(host.file("etc/fwctl/block.txt"), &list).unwrap();
     host.policy(&format!(
         "{WEB}[set.block]\nfile = \"block.txt\"\n[[deny]]\nports = [\"all\"]\nfrom = [\"@block\"]\n"
     ));

@@ -11,8 +11,8 @@
 mod crash;
 mod net;
 
-use fwctl::model::nft::{Elements, Family, Statement, Table, text};
-use net::{HOST_WAN_V4, HOST_WAN_V6, Lab};
+use fwctl::model::nft::{Family, Table, text};
+use net::{HOST_WAN_V4, HOST_WAN_V6, Lab, sorted, timeless};
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -201,9 +201,7 @@ impl Bench {
 
     /// The table as text, in an order of its own, without its number.
     fn table(&self) -> Option<String> {
-        let mut table = timeless(self.live()?);
-        table.chains.sort_by(|a, b| a.name.cmp(&b.name));
-        table.sets.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut table = sorted(timeless(self.live()?));
         table.chains.retain(|chain| chain.name != "generation");
         Some(text::table(&table))
     }
@@ -244,25 +242,6 @@ impl Bench {
         let wanted = meant.iter().find(|(name, _)| *name == rules).map(|(_, table)| table.clone());
         assert_eq!(self.table(), wanted, "something is left, or lost, of {rules:?}");
     }
-}
-
-/// The table without what was counted, and without how long elements still live.
-fn timeless(mut table: Table) -> Table {
-    for set in &mut table.sets {
-        if let Elements::Listed(elements) = &mut set.elements {
-            for element in elements {
-                element.expires = None;
-            }
-        }
-    }
-    for rule in table.chains.iter_mut().flat_map(|chain| &mut chain.rules) {
-        for statement in &mut rule.statements {
-            if let Statement::Counter { packets, bytes } = statement {
-                (*packets, *bytes) = (0, 0);
-            }
-        }
-    }
-    table
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -5,41 +5,13 @@
 
 mod net;
 
-use net::{HOST_WAN_V4, HOST_WAN_V6, Lab, Namespace, tcp_stream};
+use net::{HOST_WAN_V4, HOST_WAN_V6, Host, Lab, Namespace, tcp_stream};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
-use std::process::Stdio;
 use std::time::Duration;
 
 const OPEN: &str = "[[allow]]\nports = [\"22/tcp\", \"80/tcp\", \"5432/tcp\", \"5353/udp\"]\n";
 const CLOSED: &str = "[[allow]]\nports = [\"22/tcp\", \"80/tcp\"]\n";
-
-struct Host<'l> {
-    namespace: &'l Namespace,
-    root: tempfile::TempDir,
-}
-
-impl<'l> Host<'l> {
-    fn new(namespace: &'l Namespace) -> Self {
-        let root = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(root.path().join("etc/fwctl")).unwrap();
-        Self { namespace, root }
-    }
-
-    fn policy(&self, text: &str) {
-        let path = self.root.path().join("etc/fwctl/policy.toml");
-        std::fs::write(path, format!("version = 1\n{text}")).unwrap();
-    }
-
-    fn run(&self, arguments: &str) -> String {
-        let mut command = self.namespace.command(env!("CARGO_BIN_EXE_fwctl"));
-        command.args(arguments.split_whitespace()).env("FWCTL_ROOT", self.root.path());
-        let output = command.stdin(Stdio::null()).output().unwrap();
-        let said = [output.stdout, output.stderr].map(|s| String::from_utf8_lossy(&s).into_owned());
-        assert!(output.status.success(), "fwctl {arguments}\n{}", said.concat());
-        said.concat()
-    }
-}
 
 /// Both ends of a TCP connection: the client's, and the one that the listener accepted.
 struct Pair {
@@ -104,13 +76,13 @@ fn what_a_change_denies_is_listed_and_closed_and_the_rest_goes_on() {
     let _ssh = lab.host.listen_tcp("[::]:22");
     let host = Host::new(&lab.host);
     host.policy(OPEN);
-    host.run("apply --yes --no-confirm");
+    host.run("apply --yes --no-confirm", 0);
     lab.host.sysctl("netfilter/nf_conntrack_timestamp", "1");
     let mut allowed = Pair::open(&lab.internet, HOST_WAN_V4, 80, &web);
     let mut four = Pair::open(&lab.internet, HOST_WAN_V4, 5432, &db);
     let mut six = Pair::open(&lab.internet, HOST_WAN_V6, 5432, &db);
     host.policy(CLOSED);
-    let plan = host.run("plan");
+    let plan = host.run("plan", 0);
     assert!(plan.contains("Open now, and not let in anew"), "{plan}");
     for pair in [&four, &six] {
         let client = pair.client.local_addr().unwrap();
@@ -118,7 +90,7 @@ fn what_a_change_denies_is_listed_and_closed_and_the_rest_goes_on() {
     }
     assert!(!plan.contains(&allowed.client.local_addr().unwrap().to_string()), "{plan}");
     // Warnings may follow it.
-    let printed = host.run("plan --format json");
+    let printed = host.run("plan --format json", 0);
     let mut values = serde_json::Deserializer::from_str(&printed).into_iter();
     let json: serde_json::Value = values.next().unwrap().unwrap();
     assert_eq!(json["established"].as_array().unwrap().len(), 2);
@@ -126,17 +98,17 @@ fn what_a_change_denies_is_listed_and_closed_and_the_rest_goes_on() {
     assert!(json["established"][0]["since"].is_string(), "{json}");
 
     // Without being asked to, a change cuts nothing.
-    host.run("apply --yes --no-confirm");
+    host.run("apply --yes --no-confirm", 0);
     for pair in [&mut allowed, &mut four, &mut six] {
         assert!(pair.lives());
     }
     // Nothing is left to change, but they can still be closed.
-    let said = host.run("apply --yes --no-confirm --cut");
+    let said = host.run("apply --yes --no-confirm --cut", 0);
     assert!(said.contains("2 connections closed"), "{said}");
     four.is_over();
     six.is_over();
     assert!(allowed.lives());
-    assert!(!host.run("plan").contains("not let in anew"));
+    assert!(!host.run("plan", 0).contains("not let in anew"));
 }
 
 #[test]
@@ -145,15 +117,15 @@ fn a_change_that_waits_cuts_once_it_is_kept() {
     let db = listener(&lab.host, "[::]:5432");
     let host = Host::new(&lab.host);
     host.policy(OPEN);
-    host.run("apply --yes --no-confirm");
+    host.run("apply --yes --no-confirm", 0);
     let mut pair = Pair::open(&lab.internet, HOST_WAN_V4, 5432, &db);
     host.policy(CLOSED);
-    host.run("apply --yes --cut");
+    host.run("apply --yes --cut", 0);
     assert!(pair.lives(), "while it waits, nothing is closed");
-    host.run("rollback");
+    host.run("rollback", 0);
     assert!(pair.lives(), "and nothing when it is taken back");
-    host.run("apply --yes --cut");
-    let said = host.run("confirm");
+    host.run("apply --yes --cut", 0);
+    let said = host.run("confirm", 0);
     assert!(said.contains("1 connection closed"), "{said}");
     pair.is_over();
 }
@@ -164,24 +136,24 @@ fn a_rollback_cuts_what_only_the_change_had_let_in() {
     let (web, db) = (listener(&lab.host, "[::]:80"), listener(&lab.host, "[::]:5432"));
     let host = Host::new(&lab.host);
     host.policy(OPEN);
-    host.run("apply --yes --no-confirm");
+    host.run("apply --yes --no-confirm", 0);
     let mut before = Pair::open(&lab.internet, HOST_WAN_V4, 5432, &db);
     host.policy(CLOSED);
-    host.run("apply --yes --no-confirm");
+    host.run("apply --yes --no-confirm", 0);
     for (change, undone) in [("apply --yes", "rollback --cut"), ("off --yes", "rollback --cut")] {
         host.policy(OPEN);
-        host.run(change);
+        host.run(change, 0);
         let mut during = Pair::open(&lab.internet, HOST_WAN_V6, 5432, &db);
         let mut allowed = Pair::open(&lab.internet, HOST_WAN_V6, 80, &web);
-        host.run(undone);
+        host.run(undone, 0);
         during.is_over();
         assert!(allowed.lives(), "{change}");
         assert!(before.lives(), "{change}: it was open before");
     }
     // Without `--cut` they go on.
-    host.run("apply --yes");
+    host.run("apply --yes", 0);
     let mut during = Pair::open(&lab.internet, HOST_WAN_V6, 5432, &db);
-    host.run("rollback");
+    host.run("rollback", 0);
     assert!(during.lives());
 }
 
@@ -214,7 +186,7 @@ fn connections_of_containers_end_at_both_ends() {
     let on_host = listener(&lab.host, "[::]:8000");
     let host = Host::new(&lab.host);
     host.policy("[[allow]]\nports = [\"22/tcp\", \"5432/tcp\", \"8000/tcp\"]\n");
-    host.run("apply --yes --no-confirm");
+    host.run("apply --yes --no-confirm", 0);
     let mut four = Pair::open(&lab.internet, HOST_WAN_V4, 5432, &db);
     let mut six = Pair::open(&lab.internet, HOST_WAN_V6, 5432, &db);
     // From a container to the host, and outwards.
@@ -223,7 +195,7 @@ fn connections_of_containers_end_at_both_ends() {
     let outside = listener(&lab.internet, "[::]:9000");
     let mut outward = Pair::open(&container, net::INTERNET_V4, 9000, &outside);
     host.policy("[[allow]]\nports = [\"22/tcp\"]\n");
-    let plan = host.run("plan");
+    let plan = host.run("plan", 0);
     for (from, to) in [
         (four.client.local_addr().unwrap(), "203.0.113.10:5432"),
         (six.client.local_addr().unwrap(), "[2001:db8:1::10]:5432"),
@@ -236,7 +208,7 @@ fn connections_of_containers_end_at_both_ends() {
     let elsewhere = Namespace::new("elsewhere");
     let mut lives = elsewhere.command("sleep").arg("60").spawn().unwrap();
     let other = listener(&elsewhere, "[::]:5432");
-    let said = host.run("apply --yes --no-confirm --cut");
+    let said = host.run("apply --yes --no-confirm --cut", 0);
     assert!(said.contains("3 connections closed"), "{said}");
     Pair::open(&elsewhere, [127, 0, 0, 1].into(), 5432, &other);
     four.is_over();
@@ -255,16 +227,16 @@ fn datagrams_are_denied_once_they_are_no_connection_any_more() {
     let host = Host::new(&lab.host);
     let echo = lab.host.listen_udp("[::]:5353");
     host.policy(OPEN);
-    host.run("apply --yes --no-confirm");
+    host.run("apply --yes --no-confirm", 0);
     let client = lab.internet.enter(|| UdpSocket::bind("0.0.0.0:0").unwrap());
     client.connect((HOST_WAN_V4, 5353)).unwrap();
     client.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
     let answered = || client.send(b"word").is_ok() && client.recv(&mut [0; 8]).is_ok();
     assert!(answered());
     host.policy(CLOSED);
-    host.run("apply --yes --no-confirm");
+    host.run("apply --yes --no-confirm", 0);
     assert!(answered(), "it goes on");
-    host.run("apply --yes --cut");
+    host.run("apply --yes --cut", 0);
     let heard = echo.heard();
     assert!(!answered() && !answered());
     assert_eq!(echo.heard(), heard, "the service hears nothing any more");

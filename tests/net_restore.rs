@@ -4,75 +4,22 @@
 
 mod net;
 
-use fwctl::model::nft::{Family, Statement, text};
-use net::{Answer, HOST_WAN_V4, HOST_WAN_V6, Lab, Namespace, Probe};
+use net::{Answer, HOST_WAN_V4, HOST_WAN_V6, Host, Lab, Namespace, Probe};
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-/// A host with a directory of its own for policy and state.
-struct Host<'l> {
-    namespace: &'l Namespace,
-    root: tempfile::TempDir,
-}
-
-impl<'l> Host<'l> {
-    fn new(namespace: &'l Namespace) -> Self {
-        Self { namespace, root: tempfile::tempdir().unwrap() }
-    }
-
-    fn file(&self, path: &str) -> PathBuf {
-        self.root.path().join(path)
-    }
-
+impl Host<'_> {
     fn write(&self, path: &str, text: &str) {
         let path = self.file(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }
 
-    fn command(&self, arguments: &str) -> std::process::Command {
-        let mut command = self.namespace.command(env!("CARGO_BIN_EXE_fwctl"));
-        command.args(arguments.split_whitespace()).env("FWCTL_ROOT", self.root.path());
-        command
-    }
-
-    /// Runs it, expects this exit code, and gives what it printed on both streams.
-    fn run(&self, arguments: &str, code: i32) -> String {
-        let output = self.command(arguments).output().unwrap();
-        let text = format!(
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
-        assert_eq!(output.status.code(), Some(code), "fwctl {arguments}\n{text}");
-        text
-    }
-
     fn apply(&self, policy: &str) {
         self.write("etc/fwctl/policy.toml", &format!("version = 1\n{policy}"));
         self.run("apply --no-confirm --yes", 0);
-    }
-
-    /// The table as text, in an order of its own and without what was counted; `None` where there
-    /// is none.
-    fn table(&self) -> Option<String> {
-        let table = self
-            .namespace
-            .enter(|| fwctl::observe::nft::read_table(Family::Inet, "fwctl").unwrap());
-        let mut table = table?;
-        table.chains.sort_by(|a, b| a.name.cmp(&b.name));
-        table.sets.sort_by(|a, b| a.name.cmp(&b.name));
-        for rule in table.chains.iter_mut().flat_map(|chain| &mut chain.rules) {
-            for statement in &mut rule.statements {
-                if let Statement::Counter { packets, bytes } = statement {
-                    (*packets, *bytes) = (0, 0);
-                }
-            }
-        }
-        Some(text::table(&table))
     }
 
     fn watch(&self) -> Watch {

@@ -4,66 +4,26 @@
 
 mod net;
 
-use fwctl::model::nft::{Family, Statement, Table, text};
 use fwctl::plan::pending;
-use net::{Answer, HOST_WAN_V4, HOST_WAN_V6, Lab, Namespace, Probe};
+use net::{Answer, HOST_WAN_V4, HOST_WAN_V6, Host, Lab, Namespace, Probe};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-
-/// A host with a directory of its own for policy and state.
-struct Host<'l> {
-    namespace: &'l Namespace,
-    root: tempfile::TempDir,
-}
 
 const SSH: &str = "[[allow]]\nservice = [\"ssh\"]\n";
 const WEB: &str = "[[allow]]\nservice = [\"ssh\"]\n[[allow]]\nports = [\"80/tcp\"]\n";
 const DB: &str = "[[allow]]\nservice = [\"ssh\"]\n[[allow]]\nports = [\"5432/tcp\"]\n\
                   [[allow]]\nports = [\"9000/tcp\"]\nlimit = \"9/minute\"\n";
 
-impl<'l> Host<'l> {
-    fn new(namespace: &'l Namespace) -> Self {
-        let root = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(root.path().join("etc/fwctl")).unwrap();
-        Self { namespace, root }
-    }
-
-    fn policy(&self, text: &str) {
-        let path = self.root.path().join("etc/fwctl/policy.toml");
-        std::fs::write(path, format!("version = 1\n{text}")).unwrap();
-    }
-
-    fn command(&self, arguments: &str) -> Command {
-        let mut command = self.namespace.command(env!("CARGO_BIN_EXE_fwctl"));
-        command.args(arguments.split_whitespace()).env("FWCTL_ROOT", self.root.path());
-        command
-    }
-
-    /// Runs it, expects this exit code, and gives what it printed on both streams.
-    fn run(&self, arguments: &str, code: i32) -> String {
-        let output: Output = self.command(arguments).stdin(Stdio::null()).output().unwrap();
-        let text = format!(
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
-        assert_eq!(output.status.code(), Some(code), "fwctl {arguments}\n{text}");
-        text
-    }
-
+impl Host<'_> {
     /// Arms the policy for so long, and says when that was at the latest.
     fn arm(&self, policy: &str, within: &str) -> Instant {
         self.policy(policy);
         let text = self.run(&format!("apply --yes --confirm-within {within}"), 0);
         assert!(text.contains("fwctl confirm"), "{text}");
         Instant::now()
-    }
-
-    fn live(&self) -> Option<Table> {
-        self.namespace.enter(|| fwctl::observe::nft::read_table(Family::Inet, "fwctl").unwrap())
     }
 
     fn left(&self) -> Option<Duration> {
@@ -78,29 +38,6 @@ impl<'l> Host<'l> {
         while let Some(left) = self.left() {
             std::thread::sleep(left + Duration::from_millis(5));
         }
-    }
-
-    /// The table as text, in an order of its own, without counts, marker and running time.
-    fn table(&self) -> Option<String> {
-        let mut table = self.live()?;
-        table.chains.sort_by(|a, b| a.name.cmp(&b.name));
-        table.sets.sort_by(|a, b| a.name.cmp(&b.name));
-        table.chains.retain(|chain| chain.name != "generation");
-        for set in &mut table.sets {
-            if let fwctl::model::nft::Elements::Listed(elements) = &mut set.elements {
-                for element in elements {
-                    element.expires = None;
-                }
-            }
-        }
-        for rule in table.chains.iter_mut().flat_map(|chain| &mut chain.rules) {
-            for statement in &mut rule.statements {
-                if let Statement::Counter { packets, bytes } = statement {
-                    (*packets, *bytes) = (0, 0);
-                }
-            }
-        }
-        Some(text::table(&table))
     }
 }
 
@@ -187,7 +124,7 @@ fn a_change_that_nobody_confirms_gives_way_to_the_rules_from_before() {
     let host = Host::new(&lab.host);
     host.policy(WEB);
     host.run("apply --yes --no-confirm", 0);
-    let before = host.table();
+    let before = host.rules();
     host.arm(DB, "10s");
     answers(&lab, &[(80, Answer::Silent), (5432, Answer::Open)]);
     let asked = Instant::now();
@@ -214,7 +151,7 @@ fn a_change_that_nobody_confirms_gives_way_to_the_rules_from_before() {
     assert!(text.contains("generation 2 was not confirmed by"), "{text}");
     assert!(text.contains("Generation 3 rules for"), "{text}");
     host.run("rollback", 0);
-    assert_eq!(host.table(), before, "all is as before");
+    assert_eq!(host.rules(), before, "all is as before");
     assert!(host.run("status", 0).contains("generation 3 was taken back"));
 }
 
@@ -232,7 +169,7 @@ fn a_change_that_is_confirmed_is_the_one_that_would_have_been_made_at_once() {
         let text = host.run("confirm", 0);
         assert!(text.contains(&format!("Generation {number} is confirmed")), "{text}");
         assert!(host.run("confirm", 0).contains("Nothing to confirm"));
-        assert_eq!(host.table(), meant.table(), "generation {number}");
+        assert_eq!(host.rules(), meant.rules(), "generation {number}");
         assert!(host.run("apply --yes", 0).contains("Nothing to change"));
         let status = host.run("status", 0);
         assert!(status.contains(&format!("generation {number} is in force")), "{status}");
@@ -257,18 +194,18 @@ fn off_waits_as_well() {
     let host = Host::new(&lab.host);
     host.policy(SSH);
     host.run("apply --yes --no-confirm", 0);
-    let before = host.table();
+    let before = host.rules();
     host.run("off --yes --confirm-within 10s", 0);
     answers(&lab, &[(5432, Answer::Open)]);
     host.run("rollback", 0);
     answers(&lab, &[(5432, Answer::Silent)]);
-    assert_eq!(host.table(), before);
+    assert_eq!(host.rules(), before);
     host.run("off --yes --confirm-within 10s", 0);
     answers(&lab, &[(5432, Answer::Open)]);
     host.expire();
     answers(&lab, &[(5432, Answer::Silent)]);
     assert!(host.run("confirm", 6).contains("was not confirmed by"));
-    assert_eq!(host.table(), before);
+    assert_eq!(host.rules(), before);
     host.run("off --yes --confirm-within 30s", 0);
     host.run("confirm", 0);
     assert_eq!(host.live(), None);
@@ -331,7 +268,7 @@ fn at_a_terminal_keep_keeps_and_back_takes_back() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert!(text.contains("Generation 1 is confirmed") && text.contains("s left"), "{text}");
-    let kept = host.table();
+    let kept = host.rules();
     for answer in [&b"what?\nback\n"[..], b"\x03"] {
         host.policy(DB);
         let mut child = on_a_terminal(&host, "apply --yes --confirm-within 60s");
@@ -341,7 +278,7 @@ fn at_a_terminal_keep_keeps_and_back_takes_back() {
         let text = String::from_utf8_lossy(&output.stdout);
         assert_eq!(output.status.code(), Some(6), "{text}");
         assert!(text.contains("is taken back"), "{text}");
-        assert_eq!(host.table(), kept);
+        assert_eq!(host.rules(), kept);
     }
     // Somebody else answers meanwhile.
     let child = on_a_terminal(&host, "apply --yes --confirm-within 60s");
@@ -358,7 +295,7 @@ fn whoever_dies_while_it_waits_the_kernel_takes_it_back() {
     let host = Host::new(&lab.host);
     host.policy(SSH);
     host.run("apply --yes --no-confirm", 0);
-    let before = host.table();
+    let before = host.rules();
     for what in ["kill -9", "hang up"] {
         host.policy(WEB);
         let mut child = on_a_terminal(&host, "apply --yes --confirm-within 10s");
@@ -389,7 +326,7 @@ fn whoever_dies_while_it_waits_the_kernel_takes_it_back() {
         assert!(closed + Duration::from_millis(30) >= opened_until, "{what}: early");
         let text = host.run("rollback", 1);
         assert!(text.contains("was not confirmed by"), "{text}");
-        assert_eq!(host.table(), before, "{what}");
+        assert_eq!(host.rules(), before, "{what}");
     }
 }
 
@@ -401,7 +338,7 @@ fn whatever_a_dead_command_leaves_behind_the_next_one_puts_right() {
     let confirmed = host.root.path().join("var/lib/fwctl/confirmed.json");
     host.policy(SSH);
     host.run("apply --yes --no-confirm", 0);
-    let before = host.table();
+    let before = host.rules();
     let first = std::fs::read(&confirmed).unwrap();
 
     // Dead between the record and the arming, or booted anew since.
@@ -412,7 +349,7 @@ fn whatever_a_dead_command_leaves_behind_the_next_one_puts_right() {
     std::fs::write(&attempt, &recorded).unwrap();
     assert!(host.run("status", 0).contains("was lost before it was confirmed"));
     assert!(host.run("confirm", 6).contains("was lost before it was confirmed"));
-    assert_eq!(host.table(), before);
+    assert_eq!(host.rules(), before);
 
     // Dead after the kernel kept it, before the disk knew: the kernel is believed.
     host.arm(WEB, "60s");
@@ -427,22 +364,22 @@ fn whatever_a_dead_command_leaves_behind_the_next_one_puts_right() {
     assert!(text.contains("Nothing to change: generation 3 is in force"), "{text}");
     assert!(pending::read(&host.live().unwrap()).is_none(), "cleared away");
     assert_ne!(std::fs::read(&confirmed).unwrap(), first);
-    let kept = host.table();
+    let kept = host.rules();
 
     // Dead in the middle of arming: nothing leads to what is there.
     let beside =
         pending::arm(host.live().as_ref(), None, 9, Duration::from_secs(60)).unwrap().beside;
     namespace.nft(&beside);
-    assert_ne!(host.table(), kept);
+    assert_ne!(host.rules(), kept);
     host.run("confirm", 0);
-    assert_eq!(host.table(), kept);
+    assert_eq!(host.rules(), kept);
 
     // Dead in the middle of a rollback.
     host.arm(DB, "60s");
     namespace.nft(&pending::detach(&host.live().unwrap()));
     assert!(host.run("status", 0).contains("was taken back"));
     host.run("confirm", 6);
-    assert_eq!(host.table(), kept);
+    assert_eq!(host.rules(), kept);
 
     // Dead in the middle of taking the table out.
     host.run("off --yes --confirm-within 60s", 0);

@@ -6,94 +6,25 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
+mod random_policy;
+
 use fwctl::analyze::{Analyzer, Answer, From, Packet};
 use fwctl::compile::{Environment, lasting};
 use fwctl::model::nft::text;
 use fwctl::model::{IfaceName, IpFamily, Protocol, ZoneRef};
 use fwctl::observe::Snapshot;
 use fwctl::policy::{self, Arrival, Connection, MemoryFiles, Policy, Target};
+use random_policy::{Dice, Setting, Written};
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
-/// Numbers that look random and are the same in every run (xorshift, Marsaglia 2003).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).unwrap() % bound
-    }
-
-    /// One to three different items, as a TOML list.
-    fn some_of(&mut self, items: &[&str]) -> String {
-        let chosen: BTreeSet<&str> =
-            (0..=self.below(3)).map(|_| items[self.below(items.len())]).collect();
-        let quoted: Vec<String> = chosen.iter().map(|item| format!("\"{item}\"")).collect();
-        format!("[{}]", quoted.join(", "))
-    }
-}
-
-const PORTS: &[&str] = &[
-    "22/tcp",
-    "80/tcp",
-    "5432/tcp",
-    "80-443/tcp",
-    "1-1023/tcp",
-    "5000-9000/tcp",
-    "tcp",
-    "all",
-    "53/udp",
-];
-const FROM: &[&str] = &[
-    "internet",
-    "containers",
-    "admin",
-    "lan",
-    "near",
-    "wide",
-    "inner",
-    "@office",
-    "203.0.113.0/24",
-    "198.51.100.7",
-    "2001:db8:7::/48",
-    "2001:db8::/32",
-    "192.0.2.20",
-];
-const TO: &[&str] =
-    &["203.0.113.10", "192.0.2.10", "2001:db8:1::10", "2001:db8:2::/64", "203.0.113.0/25"];
-const ZONES: &str = "[zone.admin]\naddresses = [\"198.51.100.0/24\", \"2001:db8:7::/64\", \"@office\"]\n\
-     [zone.lan]\ninterfaces = [\"lan0\"]\n\
-     [zone.near]\ninterfaces = [\"lan*\"]\naddresses = [\"192.0.2.0/24\"]\n\
-     [zone.wide]\naddresses = [\"203.0.0.0/16\", \"172.16.0.0/12\", \"2001:db8:1::/48\"]\n\
-     [zone.inner]\ninterfaces = [\"docker0\"]\n\
-     [set.office]\naddresses = [\"192.0.2.20\", \"2001:db8:2::20\"]\n";
-
-fn random_policy(dice: &mut Dice) -> String {
-    let inbound = ["drop", "reject", "accept"][dice.below(8).min(2)];
-    let inbound = if dice.below(3) > 0 { "drop" } else { inbound };
-    let mut text = format!("version = 1\n[default]\ninbound = \"{inbound}\"\nlog = false\n{ZONES}");
-    for (kind, count) in [("allow", 1 + dice.below(5)), ("deny", dice.below(4))] {
-        for _ in 0..count {
-            writeln!(text, "[[{kind}]]\nports = {}", dice.some_of(PORTS)).unwrap();
-            if dice.below(4) > 0 {
-                writeln!(text, "from = {}", dice.some_of(FROM)).unwrap();
-            }
-            match dice.below(6) {
-                0 => writeln!(text, "to = {}", dice.some_of(TO)).unwrap(),
-                1 if kind == "allow" => writeln!(text, "to = [\"container:app\"]").unwrap(),
-                _ => {}
-            }
-            if kind == "allow" && inbound != "accept" && dice.below(4) == 0 {
-                writeln!(text, "limit = \"6/minute burst 9\"").unwrap();
-            }
-        }
-    }
-    text
-}
+const SETTING: Setting = Setting {
+    inbound: &["drop", "drop", "drop", "drop", "drop", "drop", "reject", "accept"],
+    network: "app",
+    bridge: "docker0",
+    limit: "6/minute burst 9",
+};
 
 /// Where some rule may begin to say something else, and what stands beside it.
 const EDGES: [&str; 17] = [
@@ -212,10 +143,10 @@ fn the_analysis_of_our_own_table_is_the_verdict_of_the_policy() {
     let snapshot = Snapshot::from_json(&std::fs::read_to_string(path).unwrap()).unwrap();
     let containers = Environment::of(&snapshot).container_interfaces(&snapshot);
     let ground = Ground { snapshot: &snapshot, containers };
-    let mut dice = Dice(setting("FWCTL_SEED", 20_261_123) | 1);
+    let mut dice = Dice::new(setting("FWCTL_SEED", 20_261_123));
     let (mut tried, mut passed) = (0, 0);
     while tried < setting("FWCTL_POLICIES", 20) {
-        let written = random_policy(&mut dice);
+        let written = Written::random(&mut dice, SETTING).text();
         let path = Path::new("/etc/fwctl/policy.toml");
         // Some contradict themselves, which the reader says; those are not for here.
         let Ok(loaded) = policy::load(&MemoryFiles::default().with(path, &written), path) else {

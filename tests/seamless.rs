@@ -17,9 +17,16 @@ use fwctl::observe::Snapshot;
 use fwctl::plan::diff::diff;
 use fwctl::plan::way::{Way, unused, way};
 use fwctl::policy::{self, MemoryFiles};
-use random_policy::{Dice, Written};
+use random_policy::{Dice, Setting, Written};
 use std::collections::BTreeSet;
 use std::path::Path;
+
+const SETTING: Setting = Setting {
+    inbound: &["accept", "reject", "reject", "reject", "reject", "reject"],
+    network: "web",
+    bridge: "docker0",
+    limit: "1000/second burst 1000",
+};
 
 fn host() -> Snapshot {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/shipped/docker-host.json");
@@ -109,7 +116,7 @@ fn no_packet_under_way_meets_a_mixture() {
     let mut dice = Dice::new(setting("FWCTL_SEED", 20_261_122));
     let (mut in_place, mut beside, mut rightly) = (0, 0, 0);
     while in_place + beside < setting("FWCTL_POLICIES", 150) {
-        let written = Written::random(&mut dice);
+        let written = Written::random(&mut dice, SETTING);
         let edited = written.edited(&mut dice);
         let Some(live) = compiled(&written.text()) else { continue };
         let Some(desired) = compiled(&edited.text()) else { continue };

@@ -8,6 +8,7 @@ use super::Analyzer;
 use super::packet::{From, address, number};
 use super::sources::Sources;
 use crate::compile::Environment;
+use crate::model::prefix::joined;
 use crate::model::{IfaceName, IpFamily, ZoneRef};
 use crate::policy::{AddressRef, Policy, Source, Zone, prefixes};
 use std::net::IpAddr;
@@ -190,17 +191,11 @@ fn is_ordinary(address: IpAddr) -> bool {
 /// The prefixes of a list as sorted intervals.
 fn intervals(policy: &Policy, list: &[AddressRef], family: IpFamily) -> Vec<(u128, u128)> {
     let own = prefixes(policy, list).filter(|prefix| prefix.family() == family);
-    let mut all: Vec<(u128, u128)> =
-        own.map(|prefix| (number(prefix.first()), number(prefix.last()))).collect();
+    united(own.map(|prefix| (number(prefix.first()), number(prefix.last()))).collect())
+}
+
+/// Intervals, sorted and apart.
+pub(super) fn united(mut all: Vec<(u128, u128)>) -> Vec<(u128, u128)> {
     all.sort_unstable();
-    let mut joined: Vec<(u128, u128)> = Vec::with_capacity(all.len());
-    for (first, last) in all {
-        match joined.last_mut() {
-            Some((_, end)) if end.checked_add(1).is_none_or(|next| first <= next) => {
-                *end = (*end).max(last);
-            }
-            _ => joined.push((first, last)),
-        }
-    }
-    joined
+    joined(all.into_iter())
 }

@@ -64,7 +64,7 @@ impl Gate {
     pub fn of(rule: &Rule, family: Family, sets: Settled<'_>) -> Self {
         let mut gate = Self::of_family(family);
         for statement in &rule.statements {
-            if is_effect(statement) {
+            if !statement.only_tests() {
                 break;
             }
             if let Some((field, first, last)) = hull(statement, &gate, sets) {
@@ -241,18 +241,6 @@ impl Gate {
             }),
         }
     }
-}
-
-/// Whether the statement does more than to test, so that what follows does not bound the rule.
-fn is_effect(statement: &Statement) -> bool {
-    !matches!(
-        statement,
-        Statement::Compare { .. }
-            | Statement::Range { .. }
-            | Statement::Lookup { .. }
-            | Statement::Counter { .. }
-            | Statement::Xt { kind: XtKind::Match, .. }
-    )
 }
 
 /// Whether its hull is all that it says.

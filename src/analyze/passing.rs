@@ -9,7 +9,7 @@ use super::state::{Env, Place, State};
 use super::step::Step;
 use super::walk::Walk;
 use super::{Analyzer, Intervals};
-use crate::model::nft::{BaseChain, Hook, Statement, Verdict, XtKind};
+use crate::model::nft::{BaseChain, Hook, Statement, Verdict};
 
 /// Which sources pass a statement that is about the source alone; `None` where that is not so.
 pub(super) fn passing(
@@ -62,16 +62,7 @@ impl<'a> Walk<'a, '_> {
         place: Place<'_>,
         state: &State,
     ) -> bool {
-        let tests = statements.iter().take_while(|own| {
-            matches!(
-                own,
-                Statement::Compare { .. }
-                    | Statement::Range { .. }
-                    | Statement::Lookup { .. }
-                    | Statement::Counter { .. }
-                    | Statement::Xt { kind: XtKind::Match, .. }
-            )
-        });
+        let tests = statements.iter().take_while(|own| own.only_tests());
         for test in tests {
             let cuts = self.analyzer.cuts(test, table, self.packet);
             if *cuts == Cuts::None

@@ -280,17 +280,9 @@ impl Rules<'_, '_> {
 
 /// Whether a rule does anything that another could do before it.
 fn does_something(rule: &Rule) -> bool {
-    rule.statements.iter().any(|own| {
-        !matches!(
-            own,
-            Statement::Compare { .. }
-                | Statement::Range { .. }
-                | Statement::Lookup { .. }
-                | Statement::Counter { .. }
-                | Statement::Xt { kind: XtKind::Match, .. }
-                | Statement::Verdict(Verdict::Continue)
-        )
-    })
+    rule.statements
+        .iter()
+        .any(|own| !own.only_tests() && *own != Statement::Verdict(Verdict::Continue))
 }
 
 /// The box less another: boxes that do not meet.

@@ -151,6 +151,20 @@ impl fmt::Display for Prefix {
     }
 }
 
+/// Intervals of numbers, both ends included, sorted: those that overlap or touch are made one.
+pub fn joined(sorted: impl Iterator<Item = (u128, u128)>) -> Vec<(u128, u128)> {
+    let mut out: Vec<(u128, u128)> = Vec::new();
+    for (first, last) in sorted {
+        match out.last_mut() {
+            Some((_, end)) if end.checked_add(1).is_none_or(|next| first <= next) => {
+                *end = (*end).max(last);
+            }
+            _ => out.push((first, last)),
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -24,12 +24,14 @@
 
 mod flood;
 mod generation;
+mod host;
 mod lab;
 mod listen;
 mod namespace;
 mod probe;
 
 pub use flood::{Flood, Flooded};
+pub use host::{Host, sorted, timeless};
 pub use lab::*;
 pub use listen::{Listener, interface_index};
 pub use namespace::{Namespace, owner_id, owner_lives, run};

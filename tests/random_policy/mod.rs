@@ -72,24 +72,37 @@ const ZONES: &str = "[zone.admin]\naddresses = [\"198.51.100.0/24\", \"2001:db8:
      [zone.lan]\ninterfaces = [\"lan0\"]\n\
      [zone.near]\ninterfaces = [\"lan*\"]\naddresses = [\"192.0.2.0/24\"]\n\
      [zone.wide]\naddresses = [\"203.0.0.0/16\", \"172.16.0.0/12\", \"2001:db8:1::/48\"]\n\
-     [zone.inner]\ninterfaces = [\"br-web\"]\n\
      [set.office]\naddresses = [\"192.0.2.20\", \"2001:db8:2::20\"]\n";
+
+/// What differs from host to host.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// The defaults for what comes in, each as likely as it stands here often.
+    pub inbound: &'static [&'static str],
+    /// The container network that rules open.
+    pub network: &'static str,
+    /// The interface of the zone of containers.
+    pub bridge: &'static str,
+    /// The limit of rules that have one.
+    pub limit: &'static str,
+}
 
 /// A policy, rule by rule.
 #[derive(Clone)]
 pub struct Written {
+    setting: Setting,
     inbound: &'static str,
     rules: Vec<String>,
 }
 
 impl Written {
     /// Any policy; some contradict themselves, which the reader says.
-    pub fn random(dice: &mut Dice) -> Self {
-        let inbound = if dice.below(6) == 0 { "accept" } else { "reject" };
+    pub fn random(dice: &mut Dice, setting: Setting) -> Self {
+        let inbound = setting.inbound[dice.below(setting.inbound.len())];
         let (allows, denies) = (1 + dice.below(5), dice.below(4));
         let kinds = (0..allows).map(|_| "allow").chain((0..denies).map(|_| "deny"));
-        let rules = kinds.map(|kind| rule(dice, kind, inbound)).collect();
-        Self { inbound, rules }
+        let rules = kinds.map(|kind| rule(dice, kind, inbound, setting)).collect();
+        Self { setting, inbound, rules }
     }
 
     /// The same policy after somebody edited a rule or two.
@@ -97,7 +110,7 @@ impl Written {
         let mut edited = self.clone();
         for _ in 0..=dice.below(2) {
             let kind = if dice.below(3) == 0 { "deny" } else { "allow" };
-            let rule = rule(dice, kind, self.inbound);
+            let rule = rule(dice, kind, self.inbound, self.setting);
             let place = dice.below(edited.rules.len());
             match dice.below(3) {
                 0 => edited.rules.insert(place, rule),
@@ -110,24 +123,27 @@ impl Written {
 
     /// As a file.
     pub fn text(&self) -> String {
-        let inbound = self.inbound;
+        let (inbound, bridge) = (self.inbound, self.setting.bridge);
         let rules = self.rules.concat();
-        format!("version = 1\n[default]\ninbound = \"{inbound}\"\nlog = false\n{ZONES}{rules}")
+        format!(
+            "version = 1\n[default]\ninbound = \"{inbound}\"\nlog = false\n{ZONES}\
+             [zone.inner]\ninterfaces = [\"{bridge}\"]\n{rules}"
+        )
     }
 }
 
-fn rule(dice: &mut Dice, kind: &str, inbound: &str) -> String {
+fn rule(dice: &mut Dice, kind: &str, inbound: &str, setting: Setting) -> String {
     let mut text = format!("[[{kind}]]\nports = {}\n", dice.some_of(PORTS));
     if dice.below(4) > 0 {
         writeln!(text, "from = {}", dice.some_of(FROM)).unwrap();
     }
     match dice.below(6) {
         0 => writeln!(text, "to = {}", dice.some_of(TO)).unwrap(),
-        1 if kind == "allow" => writeln!(text, "to = [\"container:web\"]").unwrap(),
+        1 if kind == "allow" => writeln!(text, "to = [\"container:{}\"]", setting.network).unwrap(),
         _ => {}
     }
-    if kind == "allow" && inbound == "reject" && dice.below(4) == 0 {
-        writeln!(text, "limit = \"1000/second burst 1000\"").unwrap();
+    if kind == "allow" && inbound != "accept" && dice.below(4) == 0 {
+        writeln!(text, "limit = \"{}\"", setting.limit).unwrap();
     }
     text
 }

@@ -7,7 +7,7 @@ use super::super::Analyzer;
 use super::super::gate::Gate;
 use super::super::program::Program;
 use crate::model::nft::{
-    Chain, Element, ElementKey, Operand, Rule, Selector, Set, Statement, Table, Verdict, XtKind,
+    Chain, Element, ElementKey, Operand, Rule, Selector, Set, Statement, Table, Verdict,
 };
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -362,16 +362,7 @@ fn operands(statement: &Statement) -> Vec<&Operand> {
 /// What a rule does to those that pass its tests, where that is one thing that ends the chain.
 fn effect(rule: &Rule) -> Option<&Statement> {
     let (last, before) = rule.statements.split_last()?;
-    let tests = before.iter().all(|own| {
-        matches!(
-            own,
-            Statement::Compare { .. }
-                | Statement::Range { .. }
-                | Statement::Lookup { .. }
-                | Statement::Counter { .. }
-                | Statement::Xt { kind: XtKind::Match, .. }
-        )
-    });
+    let tests = before.iter().all(Statement::only_tests);
     let ends = matches!(
         last,
         Statement::Verdict(Verdict::Accept | Verdict::Drop | Verdict::Return | Verdict::Goto(_))

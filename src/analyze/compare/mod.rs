@@ -17,6 +17,7 @@ mod rewrite;
 mod search;
 
 use super::Analyzer;
+use super::arrivals::united;
 use super::explain::Decider;
 use super::gate::{Field, Gate};
 use super::packet::{ConnectionState, From, Packet, number};
@@ -179,22 +180,7 @@ fn doubts(gates: &[Gate], region: &Region, family: IpFamily) -> Vec<Doubt> {
         }
     }
     for doubt in &mut joined {
-        doubt.sources = union(std::mem::take(&mut doubt.sources));
-    }
-    joined
-}
-
-/// Intervals, sorted and apart.
-fn union(mut all: Vec<(u128, u128)>) -> Vec<(u128, u128)> {
-    all.sort_unstable();
-    let mut joined: Vec<(u128, u128)> = Vec::with_capacity(all.len());
-    for (first, last) in all {
-        match joined.last_mut() {
-            Some((_, end)) if end.checked_add(1).is_none_or(|next| first <= next) => {
-                *end = (*end).max(last);
-            }
-            _ => joined.push((first, last)),
-        }
+        doubt.sources = united(std::mem::take(&mut doubt.sources));
     }
     joined
 }

@@ -5,6 +5,7 @@
 //! rulesets are asked about it.
 
 use super::super::Analyzer;
+use super::super::arrivals::united;
 use super::super::gate::{Field, Gate};
 use super::super::packet::{ConnectionState, From, Packet, address, number};
 use super::align::Aligned;
@@ -307,7 +308,7 @@ impl<'a> Search<'a> {
         let own = links.filter(|own| IpFamily::of(own.address) == piece.family);
         let own = own.map(|own| number(own.address));
         let inside = |at: &u128| piece.sources.iter().any(|(a, b)| (a..=b).contains(&at));
-        super::union(own.filter(inside).map(|at| (at, at)).collect())
+        united(own.filter(inside).map(|at| (at, at)).collect())
     }
 
     /// Asks both rulesets.

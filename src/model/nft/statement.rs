@@ -186,6 +186,18 @@ pub enum Statement {
 }
 
 impl Statement {
+    /// Whether it does no more to the packet than to test or to count it.
+    pub fn only_tests(&self) -> bool {
+        matches!(
+            self,
+            Self::Compare { .. }
+                | Self::Range { .. }
+                | Self::Lookup { .. }
+                | Self::Counter { .. }
+                | Self::Xt { kind: XtKind::Match, .. }
+        )
+    }
+
     /// Whether both do the same; what has been counted so far does not matter.
     pub fn same_as(&self, other: &Self) -> bool {
         match (self, other) {

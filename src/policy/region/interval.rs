@@ -1,5 +1,6 @@
 //! Sets of addresses of one IP version, as intervals.
 
+use crate::model::prefix::joined;
 use crate::model::{IpFamily, Prefix};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -128,20 +129,6 @@ impl Intervals {
         }
         Self(out.into())
     }
-}
-
-/// Sorted intervals, with those that overlap or touch made one.
-fn joined(sorted: impl Iterator<Item = (u128, u128)>) -> Vec<(u128, u128)> {
-    let mut out: Vec<(u128, u128)> = Vec::new();
-    for (first, last) in sorted {
-        match out.last_mut() {
-            Some((_, end)) if end.checked_add(1).is_none_or(|next| first <= next) => {
-                *end = (*end).max(last);
-            }
-            _ => out.push((first, last)),
-        }
-    }
-    out
 }
 
 #[cfg(test)]
