@@ -6,6 +6,7 @@
 use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat_raw};
 use rustix::io::Errno;
 use std::ffi::CStr;
+use std::fs::File;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -56,6 +57,8 @@ pub fn read(namespaces: bool) -> Result<Holders, Errno> {
         let process = number(entry?.file_name().to_bytes());
         processes.extend(process.and_then(|process| u32::try_from(process).ok()));
     }
+    let kernel = kernel_threads(&proc);
+    processes.retain(|process| kernel.binary_search(process).is_err());
     let every_other = |first: usize| {
         let mut holders = Holders::default();
         look(&proc, processes.iter().skip(first).step_by(2), namespaces, &mut holders);
@@ -76,6 +79,32 @@ pub fn read(namespaces: bool) -> Result<Holders, Errno> {
     holders.namespaces.dedup_by_key(|(inode, _)| *inode);
     Ok(holders)
 }
+
+/// The kernel's own threads, sorted: they hold no descriptors, and are most of the processes of a
+/// quiet host. All are children of process 2. None where this is another namespace of processes.
+fn kernel_threads(proc: &OwnedFd) -> Vec<u32> {
+    let read = |name: &CStr| -> std::io::Result<String> {
+        let file = openat(proc, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        std::io::read_to_string(File::from(file))
+    };
+    // proc(5): the ninth field is `flags`, behind the name, which may hold anything but ends the
+    // last parenthesis.
+    let flags = read(c"2/stat").ok().and_then(|text| {
+        let (_, fields) = text.rsplit_once(')')?;
+        fields.split_ascii_whitespace().nth(6)?.parse::<u64>().ok()
+    });
+    if flags.is_none_or(|flags| flags & PF_KTHREAD == 0) {
+        return Vec::new();
+    }
+    let children = read(c"2/task/2/children").unwrap_or_default();
+    let mut threads: Vec<u32> =
+        children.split_ascii_whitespace().filter_map(|id| id.parse().ok()).collect();
+    threads.sort_unstable();
+    threads
+}
+
+/// `PF_KTHREAD` of the kernel's `include/linux/sched.h`.
+const PF_KTHREAD: u64 = 0x0020_0000;
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
@@ -174,6 +203,17 @@ mod tests {
         let own = holders.own_namespace.expect("read");
         assert!(holders.namespaces.iter().any(|(inode, _)| *inode == own));
         assert_eq!(holders.of(u64::MAX).count(), 0);
+    }
+
+    #[test]
+    fn the_kernels_threads_are_told_from_processes() {
+        let proc = openat(CWD, c"/proc", DIRECTORY, Mode::empty()).expect("is there");
+        let threads = kernel_threads(&proc);
+        assert!(!threads.contains(&std::process::id()) && !threads.contains(&1));
+        for thread in threads {
+            // A kernel thread has no program; one that ended meanwhile has nothing at all.
+            assert!(std::fs::read_link(format!("/proc/{thread}/exe")).is_err());
+        }
     }
 
     #[test]
