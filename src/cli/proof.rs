@@ -4,7 +4,6 @@
 //! was predicted. What does not hold then takes the change back.
 
 use super::confirmation::failed;
-use super::inputs::UNTOUCHED;
 use super::{Exit, failure::Failure, output};
 use crate::analyze::Analyzer;
 use crate::apply::{self, Lock, State, Terms, pending};
@@ -58,6 +57,7 @@ pub fn proved(made: &Made<'_>) -> Result<(), Failure> {
 /// Takes the change back, and says what is in force.
 fn taken_back(made: &Made<'_>, now: &Snapshot) -> Result<&'static str, Failure> {
     const BACK: &str = "the change was taken back: the rules from before are in force";
+    const STAYS: &str = "the new rules are in force: they could not be taken back";
     let Made { lock, before, state, .. } = *made;
     let kernel: &dyn apply::Kernel = made.kernel;
     if made.waits {
@@ -71,7 +71,8 @@ fn taken_back(made: &Made<'_>, now: &Snapshot) -> Result<&'static str, Failure> 
     let Some(installed) = &before.installed else {
         return Ok("the new rules are in force: nothing is known of the policy from before");
     };
-    let back = super::apply::planned(&installed.policy, now)?;
+    let back =
+        super::apply::planned(&installed.policy, now).map_err(|failure| failure.state(STAYS))?;
     let guarded = match guard::guard(back, &installed.policy, now) {
         Ok(guarded) => guarded,
         // It is what was in force a moment ago.
@@ -80,6 +81,6 @@ fn taken_back(made: &Made<'_>, now: &Snapshot) -> Result<&'static str, Failure> 
     let message = Some(format!("back to generation {}", installed.generation));
     let terms = Terms { by: installed.by.clone(), message, within: None, cut: false };
     let _applied = apply::apply(lock, guarded, &installed.policy, &terms, state, kernel)
-        .map_err(|error| failed(&error).state(UNTOUCHED))?;
+        .map_err(|error| failed(&error).state(STAYS))?;
     Ok(BACK)
 }

@@ -3,6 +3,7 @@
 use super::proof::{Found, Proof, comes_to, words};
 use super::{Cause, Caution, Lost, What};
 use crate::analyze::{ConnectionState, Fate, From, Packet, Reach};
+use crate::model::prefix::joined;
 use crate::model::{IpFamily, PortRange, PortSpec, Prefix, Protocol};
 use crate::observe::{ConntrackPresence, SshSession};
 use std::net::IpAddr;
@@ -72,17 +73,9 @@ impl Proof<'_, '_> {
             spans.extend(end.state.sources.spans().iter().map(|span| (span.first, span.last)));
         }
         spans.sort_unstable();
-        let (mut first, mut last) = (own, own);
-        for (low, high) in &spans {
-            if *low <= last.saturating_add(1) && *high >= last {
-                last = *high;
-            }
-        }
-        for (low, high) in spans.iter().rev() {
-            if high.saturating_add(1) >= first && *low <= first {
-                first = *low;
-            }
-        }
+        let mut around = joined(spans.into_iter()).into_iter();
+        let (first, last) =
+            around.find(|(first, last)| (*first..=*last).contains(&own)).unwrap_or((own, own));
         // Privacy addresses of IPv6 change by the day (RFC 8981).
         let small = match IpFamily::of(source) {
             IpFamily::Ipv4 => last == first,
