@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed run")]
 #![allow(missing_docs, clippy::missing_panics_doc, reason = "a program, not a library")]
 
+mod analyze;
 mod apply;
 #[allow(unfulfilled_lint_expectations)]
 #[path = "../../tests/host/mod.rs"]
@@ -15,6 +16,7 @@ mod net;
 mod packets;
 mod plan;
 mod policies;
+mod rulesets;
 mod sockets;
 mod swap;
 mod table;
@@ -40,10 +42,11 @@ impl Size {
 
 type Section = fn(Size, &mut Table);
 
-const SECTIONS: [(&str, Section); 5] = [
+const SECTIONS: [(&str, Section); 6] = [
     ("plan", plan::run),
     ("sockets", sockets::run),
     ("apply", apply::run),
+    ("analyze", analyze::run),
     ("packets", packets::run),
     ("swap", swap::run),
 ];
@@ -70,7 +73,7 @@ fn main() -> ExitCode {
     let flag = |word: &str| matches!(word, "--bench" | "--smoke" | "--write");
     let known = |word: &str| SECTIONS.iter().any(|(name, _)| *name == word);
     if let Some(word) = words.iter().find(|word| !flag(word) && !known(word)) {
-        eprintln!("benches/run: what is {word}? Sections: plan sockets apply packets swap");
+        eprintln!("benches/run: what is {word}? Sections: plan sockets apply analyze packets swap");
         return ExitCode::from(2);
     }
     let mut table = Table::default();

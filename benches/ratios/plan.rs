@@ -51,7 +51,7 @@ fn image_is_built() -> bool {
 }
 
 /// Runs a closure on a thread that is on the host as a process started there is.
-fn on<T: Send>(host: &Host, inside: impl FnOnce() -> T + Send) -> T {
+pub fn on<T: Send>(host: &Host, inside: impl FnOnce() -> T + Send) -> T {
     let root = host.path("/");
     let namespaces = root.parent().unwrap().join("ns");
     // The mount namespace last: the others' names are found in this one.

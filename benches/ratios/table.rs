@@ -59,10 +59,15 @@ impl Table {
 
     /// Adds a ratio that was made of others, to be shown beside them.
     pub fn number(&mut self, section: &'static str, what: &str, value: f64) {
+        self.measured(section, what, Goal::None, value);
+    }
+
+    /// Adds a ratio that was made of others, with a goal.
+    pub fn measured(&mut self, section: &'static str, what: &str, goal: Goal, value: f64) {
         self.push(Row {
             section,
             what: what.to_owned(),
-            goal: Goal::None,
+            goal,
             value,
             ours: String::new(),
             peer: String::new(),

@@ -8,7 +8,7 @@ use super::packet::{number, source_field};
 use super::program::Program;
 use super::sets;
 use crate::model::nft::{
-    CtDirection, CtKey, ElementKey, Operand, PayloadBase, Selector, Set, Statement, Transform,
+    CompareOp, CtDirection, CtKey, Element, ElementKey, Elements, Operand, PayloadBase, Selector, Set, Statement, Transform,
     XtKind, XtMatch,
 };
 use crate::model::{IpFamily, Prefix};
@@ -77,7 +77,11 @@ impl Cutter<'_, '_> {
 
     /// Whether it depends on the source alone: whatever else is true, it passes or fails.
     pub fn is_about_source_alone(&self, statement: &Statement) -> bool {
-        let plain = |operand: &Operand| matches!(self.dependence(operand), Dependence::Leading(_));
+        // What connection tracking says of the source is there only where it tracks.
+        let plain = |operand: &Operand| {
+            matches!(operand.selector, Selector::Payload { .. })
+                && matches!(self.dependence(operand), Dependence::Leading(_))
+        };
         match statement {
             Statement::Compare { left, .. } => matches!(&left[..], [only] if plain(only)),
             Statement::Range { left, .. } => plain(left),
@@ -88,6 +92,46 @@ impl Cutter<'_, '_> {
             }
             _ => false,
         }
+    }
+
+    /// The sources that a test about the source alone passes, where that can be read off what it
+    /// holds the source against; sorted and apart.
+    pub fn held(&self, statement: &Statement) -> Option<Vec<(u128, u128)>> {
+        let whole = self.width();
+        let bits = |operand: &Operand| match self.dependence(operand) {
+            Dependence::Leading(bits) if operand.transforms.is_empty() => Some(bits),
+            _ => None,
+        };
+        let (found, invert) = match statement {
+            Statement::Compare { left, op: op @ (CompareOp::Eq | CompareOp::Ne), right } => {
+                let [only] = &left[..] else { return None };
+                let (bits, right) = (bits(only)?, right.as_slice());
+                if right.len() * 8 != bits as usize {
+                    return None;
+                }
+                (vec![(self.low(right, bits), self.high(right, bits))], *op == CompareOp::Ne)
+            }
+            Statement::Lookup { key, set, invert } => {
+                let ([only], Some(set)) = (&key[..], self.program.set(self.table, set)) else {
+                    return None;
+                };
+                let plain = bits(only)? == whole
+                    && set.key_len * 8 == whole
+                    && set.statements.is_empty()
+                    && matches!(set.elements, Elements::Listed(_));
+                let span = |element: &Element| {
+                    let (from, to) = super::gate::ends(element)?;
+                    let fits = from.len() == to.len() && from.len() * 8 == whole as usize;
+                    (fits && element.statements.is_empty())
+                        .then(|| (self.number(from, 0), self.number(to, 0)))
+                };
+                let all = set.elements.listed().iter().map(span);
+                (plain.then(|| all.collect::<Option<Vec<_>>>())??, *invert)
+            }
+            _ => return None,
+        };
+        let found = super::arrivals::united(found);
+        Some(if invert { without(&found, if whole == 32 { u32::MAX.into() } else { u128::MAX }) } else { found })
     }
 
     fn statement(&self, statement: &Statement, out: &mut Gathered) {
@@ -282,6 +326,22 @@ impl Cutter<'_, '_> {
             _ => Dependence::Anyhow,
         }
     }
+}
+
+/// All addresses up to the highest but these, which are sorted and apart.
+fn without(intervals: &[(u128, u128)], highest: u128) -> Vec<(u128, u128)> {
+    let mut found = Vec::with_capacity(intervals.len() + 1);
+    let mut from = Some(0);
+    for (first, last) in intervals {
+        if let Some(start) = from
+            && start < *first
+        {
+            found.push((start, first - 1));
+        }
+        from = last.checked_add(1);
+    }
+    found.extend(from.filter(|start| *start <= highest).map(|start| (start, highest)));
+    found
 }
 
 /// The length of a mask that is a prefix.

@@ -10,6 +10,7 @@
 
 mod arrivals;
 mod asked;
+mod chain;
 pub mod compare;
 mod cuts;
 mod decision;
@@ -20,6 +21,7 @@ mod gate;
 pub mod guard;
 mod hooks;
 mod host;
+mod index;
 mod ipset;
 mod load;
 mod lookup;
@@ -30,9 +32,11 @@ mod ports;
 mod program;
 mod prospect;
 mod reach;
+mod run;
 mod served;
 mod sets;
 mod shadow;
+mod shared;
 pub mod sources;
 mod state;
 mod step;
@@ -69,11 +73,14 @@ use guard::{Guard, Guards};
 use hooks::Order;
 use host::HostView;
 use program::Program;
+use run::Segments;
+use shared::Shared;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::rc::Rc;
 use walk::Walk;
+use way::{Asking, Ways};
 
 /// Where packets that get through arrive.
 type Arrives = Option<(IpAddr, Option<u16>)>;
@@ -91,6 +98,9 @@ pub struct Analyzer<'s> {
     cuts: RefCell<HashMap<(usize, bool), Rc<Cuts>>>,
     /// Which sources a statement passes that is about the source alone; by the same.
     passing: RefCell<HashMap<(usize, bool), Option<Intervals>>>,
+    segments: RefCell<Segments>,
+    routed: RefCell<HashMap<Asking, Rc<Ways>>>,
+    shared: Rc<Shared>,
 }
 
 /// What becomes of a packet.
@@ -106,6 +116,7 @@ pub struct Answer {
     pub events: Vec<Event>,
     /// Tables whose order decides, and is not known.
     pub order_matters: Vec<String>,
+    shared: Rc<Shared>,
 }
 
 /// Something that the packet alone does not tell.
@@ -224,6 +235,9 @@ impl<'s> Analyzer<'s> {
             host: HostView::new(snapshot),
             cuts: RefCell::default(),
             passing: RefCell::default(),
+            segments: RefCell::default(),
+            routed: RefCell::default(),
+            shared: Rc::default(),
         }
     }
 
@@ -255,7 +269,7 @@ impl<'s> Analyzer<'s> {
         if !ambiguous.is_empty() {
             let mut other = Walk::new(self, packet, false);
             other.run(Order::Reversed);
-            if outline(&walk.ends) != outline(&other.ends) {
+            if !alike(&walk.ends, &other.ends) && outline(&walk.ends) != outline(&other.ends) {
                 order_matters = ambiguous
                     .into_iter()
                     .map(|(hook, priority, tables)| {
@@ -270,6 +284,7 @@ impl<'s> Analyzer<'s> {
             guards: walk.guards,
             events: walk.events.unwrap_or_default(),
             order_matters,
+            shared: Rc::clone(&self.shared),
         }
     }
 
@@ -313,6 +328,16 @@ impl<'s> Analyzer<'s> {
         self.passing.borrow_mut().insert(key, found.clone());
         found
     }
+}
+
+/// Whether both are the same at first sight.
+fn alike(ends: &[End], others: &[End]) -> bool {
+    ends.len() == others.len()
+        && ends.iter().zip(others).all(|(one, two)| {
+            one.fate == two.fate
+                && one.state.env == two.state.env
+                && one.state.sources.is(&two.state.sources)
+        })
 }
 
 /// Which sources get through, and to where: what the order of equal priorities may change.

@@ -22,8 +22,11 @@ pub(super) fn passing(
         std::net::IpAddr::V4(_) => u128::from(u32::MAX),
         std::net::IpAddr::V6(_) => u128::MAX,
     };
-    let cuts = analyzer.cuts(statement, table, packet);
-    let Cuts::At(cuts) = &*cuts else { return None };
+    let cutter = analyzer.cutter(table, packet);
+    if let Some(found) = cutter.held(statement) {
+        return Some(found.into());
+    }
+    let Cuts::At(cuts) = cutter.cuts(statement) else { return None };
     let base = BaseChain {
         kind: "filter".to_owned(),
         hook: Hook::Prerouting,
@@ -33,7 +36,7 @@ pub(super) fn passing(
     };
     let env = Env::start(packet);
     let mut found = Sources::default();
-    for piece in Sources::of(&[(0, highest)]).pieces(cuts) {
+    for piece in Sources::of(&[(0, highest)]).pieces(&cuts) {
         let scene = Scene {
             program: &analyzer.program,
             host: &analyzer.host,
@@ -64,6 +67,9 @@ impl<'a> Walk<'a, '_> {
     ) -> bool {
         let tests = statements.iter().take_while(|own| own.only_tests());
         for test in tests {
+            if self.analyzer.about_source(test, table, self.packet).is_some() {
+                continue;
+            }
             let cuts = self.analyzer.cuts(test, table, self.packet);
             if *cuts == Cuts::None
                 && let Some(first) = state.sources.first()

@@ -1,6 +1,7 @@
 //! A ruleset made ready: rules in their one form, names looked up once.
 
 use super::gate::Gate;
+use super::index::Index;
 use super::state::RuleId;
 use crate::model::nft::{Elements, Family, Hook, Rule, Set, Statement, Table};
 use std::borrow::Cow;
@@ -38,6 +39,7 @@ struct Rules {
     /// In their one form, where they are not in it as they are.
     canonical: HashMap<usize, Rule>,
     gates: Vec<Gate>,
+    index: Option<Index>,
 }
 
 impl<'s> Program<'s> {
@@ -55,7 +57,7 @@ impl<'s> Program<'s> {
     fn ready(&self, table: usize, chain: usize) -> &Rules {
         self.names[table].ready[chain].get_or_init(|| {
             let own = self.tables[table];
-            let mut ready = Rules { canonical: HashMap::new(), gates: Vec::new() };
+            let mut ready = Rules { canonical: HashMap::new(), gates: Vec::new(), index: None };
             let rules = &own.chains[chain].rules;
             ready.gates.reserve_exact(rules.len());
             for (index, rule) in rules.iter().enumerate() {
@@ -66,6 +68,7 @@ impl<'s> Program<'s> {
                     ready.canonical.insert(index, rule);
                 }
             }
+            ready.index = Index::new(&ready.gates);
             ready
         })
     }
@@ -86,6 +89,11 @@ impl<'s> Program<'s> {
     /// What each rule of a chain can be about at most.
     pub fn gates(&self, table: usize, chain: usize) -> &[Gate] {
         &self.ready(table, chain).gates
+    }
+
+    /// Which rules of a long chain may concern which packets.
+    pub fn index(&self, table: usize, chain: usize) -> Option<&Index> {
+        self.ready(table, chain).index.as_ref()
     }
 
     /// The set of this name, if it holds what was read whatever packets come.

@@ -1,9 +1,11 @@
 //! Source addresses, each with the condition under which it is meant.
 //!
 //! Spans are sorted and apart from each other; neighbours with one condition are one span, so that
-//! equal values are equal sets.
+//! equal values are equal sets. A copy shares its spans, so that what was found out about large
+//! sources once can be known again (`super::shared`).
 
 use super::guard::{Guard, Guards};
+use std::rc::Rc;
 
 /// Addresses from `first` to `last`, as numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +20,7 @@ pub struct Span {
 
 /// A set of sources.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Sources(Vec<Span>);
+pub struct Sources(Rc<Vec<Span>>);
 
 impl Sources {
     /// These intervals, sorted and apart.
@@ -56,57 +58,78 @@ impl Sources {
         })
     }
 
+    /// Whether both are the very same value, shared.
+    pub fn is(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Where the shared spans are, for as long as one of them lives.
+    pub fn place(&self) -> usize {
+        Rc::as_ptr(&self.0).addr()
+    }
+
+    /// Whether all of them are meant whatever else holds.
+    pub fn is_certain(&self) -> bool {
+        self.0.iter().all(|span| span.guard == Guard::ALWAYS)
+    }
+
+    /// The condition of one address.
+    pub fn at(&self, address: u128) -> Guard {
+        let index = self.0.partition_point(|span| span.last < address);
+        let found = self.0.get(index).filter(|span| span.first <= address);
+        found.map_or(Guard::NEVER, |span| span.guard)
+    }
+
     /// Adds a span behind all others.
     pub fn push(&mut self, span: Span) {
-        if let Some(end) = self.0.last_mut()
-            && end.guard == span.guard
-            && end.last.checked_add(1) == Some(span.first)
-        {
-            end.last = span.last;
-        } else if span.guard != Guard::NEVER {
-            self.0.push(span);
-        }
+        push(Rc::make_mut(&mut self.0), span);
     }
 
     /// Takes out what is in the intervals, which are sorted and apart.
     #[must_use]
     pub fn take(&mut self, intervals: &[(u128, u128)]) -> Self {
-        let mut taken = Self::default();
+        let mut taken = Vec::new();
         if intervals.len() * 8 < self.0.len() {
             for (first, last) in intervals {
                 self.take_one(*first, *last, &mut taken);
             }
-            return taken;
+            return Self(Rc::new(taken));
         }
-        let mut left = Self::default();
-        let mut next = intervals.iter().copied().peekable();
-        for span in std::mem::take(&mut self.0) {
+        let mut left = Vec::new();
+        let mut at = 0;
+        for span in self.0.iter() {
+            at += behind(&intervals[at..], span.first);
             let mut from = Some(span.first);
-            while let Some((first, last)) = next.peek().copied() {
+            while let Some((first, last)) = intervals.get(at).copied() {
                 let Some(start) = from else { break };
                 if last < start {
-                    next.next();
+                    at += 1;
                     continue;
                 }
                 if first > span.last {
                     break;
                 }
                 if first > start {
-                    left.push(Span { first: start, last: first - 1, ..span });
+                    push(&mut left, Span { first: start, last: first - 1, ..*span });
                 }
                 let end = last.min(span.last);
-                taken.push(Span { first: first.max(start), last: end, ..span });
+                push(&mut taken, Span { first: first.max(start), last: end, ..*span });
                 from = if end < span.last { Some(end + 1) } else { None };
             }
             if let Some(first) = from {
-                left.push(Span { first, ..span });
+                push(&mut left, Span { first, ..*span });
             }
         }
-        *self = left;
-        taken
+        if left.is_empty() {
+            return std::mem::take(self);
+        }
+        if !taken.is_empty() {
+            self.0 = Rc::new(left);
+        }
+        Self(Rc::new(taken))
     }
 
-    fn take_one(&mut self, first: u128, last: u128, taken: &mut Self) {
+    fn take_one(&mut self, first: u128, last: u128, taken: &mut Vec<Span>) {
         let begin = self.0.partition_point(|span| span.last < first);
         let end = self.0.partition_point(|span| span.first <= last);
         if begin >= end {
@@ -117,18 +140,21 @@ impl Sources {
             if span.first < first {
                 keep.push(Span { last: first - 1, ..*span });
             }
-            taken.push(Span { first: span.first.max(first), last: span.last.min(last), ..*span });
+            push(
+                taken,
+                Span { first: span.first.max(first), last: span.last.min(last), ..*span },
+            );
             if span.last > last {
                 keep.push(Span { first: last + 1, ..*span });
             }
         }
-        self.0.splice(begin..end, keep);
+        Rc::make_mut(&mut self.0).splice(begin..end, keep);
     }
 
     /// The spans, cut before each of these addresses, which are sorted.
     pub fn pieces(&self, cuts: &[u128]) -> Vec<Span> {
         let mut pieces = Vec::with_capacity(self.0.len());
-        for span in &self.0 {
+        for span in self.0.iter() {
             let begin = cuts.partition_point(|cut| *cut <= span.first);
             let mut first = span.first;
             for cut in cuts[begin..].iter().take_while(|cut| **cut <= span.last) {
@@ -146,7 +172,7 @@ impl Sources {
     #[must_use]
     pub fn and(&self, guard: Guard, guards: &mut Guards) -> Self {
         let mut out = Self::default();
-        for span in &self.0 {
+        for span in self.0.iter() {
             out.push(Span { guard: guards.and(span.guard, guard), ..*span });
         }
         out
@@ -161,38 +187,66 @@ impl Sources {
         if other.is_empty() {
             return self.clone();
         }
-        let mut cuts: Vec<u128> = Vec::with_capacity(2 * (self.0.len() + other.0.len()));
-        for span in self.0.iter().chain(&other.0) {
-            cuts.push(span.first);
-            cuts.extend(span.last.checked_add(1));
-        }
-        cuts.sort_unstable();
-        cuts.dedup();
-        let (a, b) = (self.pieces(&cuts), other.pieces(&cuts));
-        let (mut a, mut b) = (a.into_iter().peekable(), b.into_iter().peekable());
-        let mut out = Self::default();
+        let mut out = Vec::with_capacity(self.0.len() + other.0.len());
+        let (mut ones, mut twos) = (self.0.iter().copied(), other.0.iter().copied());
+        let (mut one, mut two) = (ones.next(), twos.next());
         loop {
-            match (a.peek().copied(), b.peek().copied()) {
-                (Some(one), Some(two)) if one.first == two.first => {
-                    out.push(Span { guard: guards.or(one.guard, two.guard), ..one });
-                    a.next();
-                    b.next();
+            match (one, two) {
+                (Some(a), Some(b)) if a.first > b.first => {
+                    // The rest is said once: what begins first is `one`.
+                    std::mem::swap(&mut ones, &mut twos);
+                    (one, two) = (Some(b), Some(a));
                 }
-                (Some(one), Some(two)) if one.first < two.first => {
-                    out.push(one);
-                    a.next();
+                (Some(a), Some(b)) if a.first < b.first => {
+                    let end = a.last.min(b.first - 1);
+                    push(&mut out, Span { last: end, ..a });
+                    one = rest(a, end).or_else(|| ones.next());
                 }
-                (Some(one), None) => {
-                    out.push(one);
-                    a.next();
+                (Some(a), Some(b)) => {
+                    let end = a.last.min(b.last);
+                    let guard = guards.or(a.guard, b.guard);
+                    push(&mut out, Span { last: end, guard, ..a });
+                    one = rest(a, end).or_else(|| ones.next());
+                    two = rest(b, end).or_else(|| twos.next());
                 }
-                (_, Some(two)) => {
-                    out.push(two);
-                    b.next();
+                (Some(a), None) => {
+                    push(&mut out, a);
+                    one = ones.next();
                 }
-                (None, None) => return out,
+                (None, Some(b)) => {
+                    push(&mut out, b);
+                    two = twos.next();
+                }
+                (None, None) => return Self(Rc::new(out)),
             }
         }
+    }
+}
+
+/// What of a span is behind an address in it.
+fn rest(span: Span, end: u128) -> Option<Span> {
+    (end < span.last).then(|| Span { first: end + 1, ..span })
+}
+
+/// Adds a span behind all others.
+fn push(spans: &mut Vec<Span>, span: Span) {
+    if let Some(end) = spans.last_mut()
+        && end.guard == span.guard
+        && end.last.checked_add(1) == Some(span.first)
+    {
+        end.last = span.last;
+    } else if span.guard != Guard::NEVER {
+        spans.push(span);
+    }
+}
+
+/// How many intervals end before an address; they are sorted, and few of them do as a rule.
+fn behind(intervals: &[(u128, u128)], address: u128) -> usize {
+    match intervals.first() {
+        Some((_, last)) if *last < address => {
+            intervals.partition_point(|(_, last)| *last < address)
+        }
+        _ => 0,
     }
 }
 
@@ -228,7 +282,9 @@ mod tests {
 
     fn at(sources: &Sources, point: u128) -> Guard {
         let found = sources.0.iter().find(|span| (span.first..=span.last).contains(&point));
-        found.map_or(Guard::NEVER, |span| span.guard)
+        let found = found.map_or(Guard::NEVER, |span| span.guard);
+        assert_eq!(sources.at(point), found);
+        found
     }
 
     fn intervals() -> impl Strategy<Value = Vec<(u128, u128)>> {

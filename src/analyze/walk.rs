@@ -5,12 +5,11 @@
 //! that changes nothing leaves no trace.
 
 use super::cuts::Cuts;
-use super::gate::Gate;
 use super::guard::{Guard, Guards};
 use super::load::Scene;
-use super::packet::{Packet, address, number};
+use super::packet::{Packet, address};
 use super::sources::{Sources, Span, add, union_all};
-use super::state::{Exactness, Place, RuleId, State};
+use super::state::{Place, RuleId, State};
 use super::step::{Step, Unclear};
 use super::translate::Translation;
 use super::{Analyzer, End, Event, Fate, Happened, Unknown};
@@ -36,10 +35,10 @@ pub(super) struct Walk<'a, 's> {
 }
 
 /// Where the states of one rule go.
-struct Exits<'e> {
-    next: Vec<State>,
-    returned: &'e mut Vec<State>,
-    accepted: &'e mut Vec<State>,
+pub(super) struct Exits<'e> {
+    pub next: Vec<State>,
+    pub returned: &'e mut Vec<State>,
+    pub accepted: &'e mut Vec<State>,
 }
 
 impl<'a, 's> Walk<'a, 's> {
@@ -129,80 +128,7 @@ impl<'a, 's> Walk<'a, 's> {
         self.merged(accepted)
     }
 
-    /// Runs a chain; what comes out at its end, or by `return`, is given back.
-    fn chain(
-        &mut self,
-        id: RuleId,
-        place: Place<'_>,
-        states: Vec<State>,
-        accepted: &mut Vec<State>,
-        depth: usize,
-    ) -> Vec<State> {
-        let mut returned = Vec::new();
-        let mut here = states;
-        let analyzer = self.analyzer;
-        let gates = analyzer.program.gates(id.table, id.chain);
-        let mut about = self.about(&here);
-        for (rule, gate) in gates.iter().enumerate() {
-            if !gate.meets(&about) {
-                continue;
-            }
-            if here.is_empty() {
-                break;
-            }
-            let mut exits = Exits { next: Vec::new(), returned: &mut returned, accepted };
-            for state in here {
-                self.rule(RuleId { rule: Some(rule), ..id }, place, state, &mut exits, depth);
-            }
-            let next = exits.next;
-            here = self.merged(next);
-            about = self.about(&here);
-        }
-        returned.extend(here);
-        self.merged(returned)
-    }
-
-    /// The values that stand in the packets of these states.
-    fn about(&self, states: &[State]) -> Gate {
-        let packet = self.packet;
-        let version = if packet.destination.is_ipv4() { 4 } else { 6 };
-        let protocol = packet.protocol.0;
-        let mut gate =
-            Gate { version: (version, version), protocol: (protocol, protocol), ..Gate::ANY };
-        let overwritten = states.iter().any(|state| state.env.overwritten);
-        if overwritten {
-            return gate;
-        }
-        let all = |holds: fn(&State) -> bool| states.iter().all(holds);
-        if all(|state| !state.env.source_port_changed) {
-            gate.source_port = (packet.source_port, packet.source_port);
-        }
-        let mut ports = states.iter().map(|state| state.env.port);
-        if let Some(Some(first)) = ports.next()
-            && ports.all(|port| port == Some(first))
-        {
-            gate.port = (first, first);
-        }
-        let mut to = states.iter().map(|state| {
-            (state.env.exactness == Exactness::Exact).then_some(state.env.destination)
-        });
-        if let Some(Some(first)) = to.next()
-            && to.all(|own| own == Some(first))
-        {
-            gate.destination = (number(first), number(first));
-        }
-        if all(|state| state.env.source.is_none()) {
-            let spans = || states.iter().map(|state| state.sources.spans());
-            let first = spans().filter_map(|own| own.first()).map(|span| span.first).min();
-            let last = spans().filter_map(|own| own.last()).map(|span| span.last).max();
-            if let (Some(first), Some(last)) = (first, last) {
-                gate.source = (first, last);
-            }
-        }
-        gate
-    }
-
-    fn rule(
+    pub(super) fn rule(
         &mut self,
         id: RuleId,
         place: Place<'_>,
@@ -223,7 +149,7 @@ impl<'a, 's> Walk<'a, 's> {
                     && state.env.source.is_none()
                     && !state.env.overwritten
                 {
-                    let sources = state.sources.take(&passing);
+                    let sources = analyzer.shared.take(&mut state.sources, &passing);
                     if !sources.is_empty() {
                         going.push(State { sources, ..state.clone() });
                     }
@@ -305,7 +231,7 @@ impl<'a, 's> Walk<'a, 's> {
     }
 
     #[allow(clippy::too_many_arguments, reason = "the place of a packet has as many parts")]
-    fn take(
+    pub(super) fn take(
         &mut self,
         id: RuleId,
         index: usize,

@@ -1,23 +1,73 @@
 //! The whole way of a packet: hooks, connection tracking, NAT and routing in the kernel's order.
 
 use super::hooks::{self, Item, Order};
-use super::host::Way;
+use super::host::{Nowhere, Way};
 use super::lookup::Undecided;
 use super::packet::{ConnectionState, From, address};
 use super::sources::{Sources, add};
 use super::state::{Env, Exactness, Place, RuleId, State, Tracking};
 use super::step::Unclear;
 use super::walk::Walk;
-use super::{Event, Fate, Happened};
+use super::{Analyzer, Event, Fate, Happened, Intervals};
 use crate::model::nft::{Family, Hook};
 use crate::model::{IfaceName, IpFamily};
 use crate::observe::legacy::was_read;
 use crate::observe::{Handler, LinkKind, Snapshot};
+use std::net::IpAddr;
 use std::rc::Rc;
 
 /// `IPS_SRC_NAT_DONE`, `IPS_DST_NAT_DONE`.
 const SOURCE_DONE: u32 = 1 << 7;
 const DESTINATION_DONE: u32 = 1 << 8;
+
+/// Where packets to a destination go that come by an interface, by their sources.
+#[derive(Debug)]
+pub(super) struct Ways {
+    /// What the IP stack drops before its first hook.
+    refused: Vec<(Nowhere, Intervals)>,
+    /// What the routing decision says.
+    routed: Vec<(Result<Way, Undecided>, Intervals)>,
+}
+/// Input interface, destination, mark.
+pub(super) type Asking = (IfaceName, IpAddr, Option<u32>);
+/// So many answers of routing are kept at most.
+const MOST_WAYS: usize = 4_096;
+
+impl Analyzer<'_> {
+    /// Where packets go, found once for all sources.
+    fn ways(&self, input: &IfaceName, destination: IpAddr, mark: Option<u32>) -> Rc<Ways> {
+        let key = (input.clone(), destination, mark);
+        if let Some(known) = self.routed.borrow().get(&key) {
+            return Rc::clone(known);
+        }
+        let (family, host) = (IpFamily::of(destination), &self.host);
+        let highest = match family {
+            IpFamily::Ipv4 => u128::from(u32::MAX),
+            IpFamily::Ipv6 => u128::MAX,
+        };
+        let (mut refused, mut routed) = (Vec::new(), Vec::new());
+        for piece in Sources::of(&[(0, highest)]).pieces(host.cuts(family)) {
+            let source = address(family, piece.first);
+            if let Some(why) = host.refuses(input, source, destination) {
+                add(&mut refused, why, piece);
+            }
+            add(&mut routed, host.way(input, source, destination, mark), piece);
+        }
+        let of = |sources: Sources| -> Intervals {
+            sources.spans().iter().map(|span| (span.first, span.last)).collect()
+        };
+        let ways = Rc::new(Ways {
+            refused: refused.into_iter().map(|(why, own)| (why, of(own))).collect(),
+            routed: routed.into_iter().map(|(way, own)| (way, of(own))).collect(),
+        });
+        let mut known = self.routed.borrow_mut();
+        if known.len() > MOST_WAYS {
+            known.clear();
+        }
+        known.insert(key, Rc::clone(&ways));
+        ways
+    }
+}
 
 /// By which interfaces a packet comes and goes, as a hook knows them.
 #[derive(Clone, Copy)]
@@ -31,7 +81,7 @@ impl Walk<'_, '_> {
     pub fn run(&mut self, order: Order) {
         let packet = self.packet;
         let start = State {
-            sources: Sources::of(&packet.sources),
+            sources: self.analyzer.shared.asked(&packet.sources),
             env: Rc::new(Env::start(packet)),
             accepted_by: None,
             translated_by: None,
@@ -196,25 +246,17 @@ impl Walk<'_, '_> {
 
     /// Takes out what the IP stack drops before its first hook.
     fn refused(&mut self, input: &IfaceName, states: Vec<State>) -> Vec<State> {
-        let family = self.packet.family();
-        let host = &self.analyzer.host;
+        let analyzer = self.analyzer;
+        let ways = analyzer.ways(input, self.packet.destination, Some(0));
         let mut passed = Vec::new();
-        for state in states {
-            let mut sources = Sources::default();
-            for piece in state.sources.pieces(host.cuts(family)) {
-                let source = address(family, piece.first);
-                match host.refuses(input, source, self.packet.destination) {
-                    None => sources.push(piece),
-                    Some(why) => {
-                        let mut dropped = Sources::default();
-                        dropped.push(piece);
-                        let state = State { sources: dropped, ..state.clone() };
-                        self.end(state, Fate::Nowhere(why), None);
-                    }
-                }
+        for mut state in states {
+            for (why, intervals) in &ways.refused {
+                let sources = analyzer.shared.take(&mut state.sources, intervals);
+                let dropped = State { sources, ..state.clone() };
+                self.end(dropped, Fate::Nowhere(*why), None);
             }
-            if !sources.is_empty() {
-                passed.push(State { sources, ..state });
+            if !state.sources.is_empty() {
+                passed.push(state);
             }
         }
         passed
@@ -311,8 +353,9 @@ impl Walk<'_, '_> {
     }
 
     /// The routing decision, for each part of the sources.
-    fn ways(&mut self, input: &IfaceName, state: State) -> Vec<(Way, State)> {
-        let host = &self.analyzer.host;
+    fn ways(&mut self, input: &IfaceName, mut state: State) -> Vec<(Way, State)> {
+        let analyzer = self.analyzer;
+        let host = &analyzer.host;
         let family = self.packet.family();
         let env = Rc::clone(&state.env);
         if env.overwritten || env.exactness == Exactness::OneOf {
@@ -321,18 +364,17 @@ impl Walk<'_, '_> {
             self.end(state, Fate::Unknown(unknown), None);
             return Vec::new();
         }
-        let mut groups: Vec<(Result<Way, Undecided>, Sources)> = Vec::new();
-        for piece in state.sources.pieces(host.cuts(family)) {
-            let way = host.way(input, address(family, piece.first), env.destination, env.mark);
-            add(&mut groups, way, piece);
-        }
         let mut ways = Vec::new();
-        for (way, sources) in groups {
+        for (way, intervals) in &analyzer.ways(input, env.destination, env.mark).routed {
+            let sources = analyzer.shared.take(&mut state.sources, intervals);
+            if sources.is_empty() {
+                continue;
+            }
             let state = State { sources, ..state.clone() };
             let way = match way {
-                Ok(way) => way,
+                Ok(way) => way.clone(),
                 Err(undecided) => {
-                    let unknown = self.unknown(undecided.why, Unclear::Chance, None);
+                    let unknown = self.unknown(undecided.why.clone(), Unclear::Chance, None);
                     self.end(state, Fate::Unknown(unknown), None);
                     continue;
                 }

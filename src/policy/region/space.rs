@@ -74,11 +74,18 @@ pub(super) struct Space<'p> {
     policy: &'p Policy,
     atoms: Vec<Atom>,
     zones: BTreeMap<ZoneRef, Region>,
+    /// Addresses that hosts of the world have, by IP version.
+    ordinary: [Intervals; 2],
 }
 
 impl<'p> Space<'p> {
     pub fn new(policy: &'p Policy, engines: Engines<'_>) -> Self {
-        let mut space = Self { policy, atoms: atoms(policy, engines), zones: BTreeMap::new() };
+        let mut space = Self {
+            policy,
+            atoms: atoms(policy, engines),
+            zones: BTreeMap::new(),
+            ordinary: IpFamily::BOTH.map(ordinary),
+        };
         let mut declared = space.nothing();
         for (name, zone) in &policy.zones {
             let addresses = zone.addresses.as_deref().map(|list| space.intervals(list));
@@ -149,7 +156,7 @@ impl<'p> Space<'p> {
 
     /// A source in the region: rather an unnamed interface, and no address that never is one.
     pub fn witness(&self, region: &Region) -> Option<Witness> {
-        let ordinary = IpFamily::BOTH.map(ordinary);
+        let ordinary = &self.ordinary;
         let usual = Region(
             region
                 .0

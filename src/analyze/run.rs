@@ -1,0 +1,280 @@
+//! Rules of a chain that stand behind one another and tell sources apart, as one.
+//!
+//! `ip saddr A tcp dport 22 drop`, `ip saddr B tcp dport 22 drop`, and ten thousand more: all test
+//! the same but for the source, and end the chain. Together they are a map from sources to what
+//! the first rule that matches does, made once: a packet's sources are cut by it at once.
+
+use super::index::Bucket;
+use super::packet::Packet;
+use super::sources::Sources;
+use super::state::RuleId;
+use super::{Analyzer, Intervals};
+use crate::model::nft::{Rule, Statement};
+use std::cell::OnceCell;
+use std::collections::{BinaryHeap, HashMap};
+use std::rc::Rc;
+
+/// Fewer rules are sooner looked at one by one.
+const FEW: usize = 8;
+/// So many rules are kept in segments at most, before they are made anew.
+const MOST: usize = 2_000_000;
+
+/// What of a chain is looked at next.
+#[derive(Debug, Clone)]
+pub enum Segment {
+    /// A rule.
+    One(usize),
+    /// Several.
+    Run(Rc<Run>),
+}
+
+impl Segment {
+    /// The first rule.
+    pub fn first(&self) -> usize {
+        match self {
+            Self::One(rule) => *rule,
+            Self::Run(run) => run.rules[0] as usize,
+        }
+    }
+
+    /// The rule behind the last.
+    pub fn end(&self) -> usize {
+        match self {
+            Self::One(rule) => *rule + 1,
+            Self::Run(run) => run.rules[run.rules.len() - 1] as usize + 1,
+        }
+    }
+}
+
+/// Rules that test the same but for the source.
+#[derive(Debug)]
+pub struct Run {
+    /// In their order.
+    pub rules: Vec<u32>,
+    map: OnceCell<Map>,
+}
+
+/// What a run does to whom.
+#[derive(Debug)]
+pub struct Map {
+    /// From which source to which, by which rule; sorted and apart.
+    pub deciders: Vec<(u128, u128, u32)>,
+    /// For each thing that rules of the run do: the first that does it, and for whom.
+    pub groups: Vec<(u32, Intervals)>,
+}
+
+/// The segments of chains, by table, chain, IP version and bucket, and the runs in them.
+#[derive(Debug, Default)]
+pub struct Segments {
+    known: HashMap<(usize, usize, bool, Bucket), Rc<[Segment]>>,
+    runs: HashMap<(usize, usize, bool, Vec<u32>), Rc<Run>>,
+    held: usize,
+}
+
+/// A rule as far as runs go: where it tests the source.
+struct Shape<'r> {
+    rule: &'r Rule,
+    source: usize,
+}
+
+impl Shape<'_> {
+    /// All but the source, and what only counts or logs.
+    fn others(&self) -> impl Iterator<Item = &Statement> {
+        let statements = self.rule.statements.iter().enumerate();
+        statements.filter_map(|(at, own)| (at != self.source && !looks_on(own)).then_some(own))
+    }
+
+    /// Whether another rule tests the same but for the source; what both do may differ.
+    fn fits(&self, other: &Self) -> bool {
+        let (mut ours, mut theirs) = (self.others().peekable(), other.others().peekable());
+        loop {
+            match (ours.next(), theirs.next()) {
+                // The last is what the rule does.
+                (Some(_), Some(_)) if ours.peek().is_none() && theirs.peek().is_none() => {
+                    return true;
+                }
+                (Some(one), Some(two)) if one == two => {}
+                _ => return false,
+            }
+        }
+    }
+}
+
+fn looks_on(statement: &Statement) -> bool {
+    matches!(statement, Statement::Counter { .. } | Statement::Log(_))
+}
+
+impl Analyzer<'_> {
+    /// The rules of a chain that may concern packets of a bucket.
+    pub(super) fn segments(&self, id: RuleId, packet: &Packet, bucket: Bucket) -> Rc<[Segment]> {
+        let key = (id.table, id.chain, packet.destination.is_ipv4(), bucket);
+        if let Some(known) = self.segments.borrow().known.get(&key) {
+            return Rc::clone(known);
+        }
+        let all = || 0..u32::try_from(self.program.gates(id.table, id.chain).len()).unwrap_or(0);
+        let index = self.program.index(id.table, id.chain);
+        let rules = index.and_then(|index| index.rules(bucket)).unwrap_or_else(|| all().collect());
+        let made: Rc<[Segment]> = self.cut_into_segments(id, packet, &rules).into();
+        let mut segments = self.segments.borrow_mut();
+        if segments.held + rules.len() > MOST {
+            *segments = Segments::default();
+        }
+        segments.held += rules.len();
+        segments.known.insert(key, Rc::clone(&made));
+        made
+    }
+
+    fn cut_into_segments(&self, id: RuleId, packet: &Packet, rules: &[u32]) -> Vec<Segment> {
+        let mut segments = Vec::new();
+        let mut at = 0;
+        while at < rules.len() {
+            let length = match self.shape(id, packet, rules[at]) {
+                None => 1,
+                Some(first) => {
+                    let fits = |rule: &&u32| {
+                        self.shape(id, packet, **rule).is_some_and(|own| own.fits(&first))
+                    };
+                    1 + rules[at + 1..].iter().take_while(fits).count()
+                }
+            };
+            let here = &rules[at..at + length];
+            if length < FEW {
+                segments.extend(here.iter().map(|rule| Segment::One(*rule as usize)));
+            } else {
+                segments.push(Segment::Run(self.run(id, packet, here)));
+            }
+            at += length;
+        }
+        segments
+    }
+
+    fn run(&self, id: RuleId, packet: &Packet, rules: &[u32]) -> Rc<Run> {
+        let key = (id.table, id.chain, packet.destination.is_ipv4(), rules.to_vec());
+        let mut segments = self.segments.borrow_mut();
+        let new = || Rc::new(Run { rules: rules.to_vec(), map: OnceCell::new() });
+        Rc::clone(segments.runs.entry(key).or_insert_with(new))
+    }
+
+    /// How a rule tests the source, if that is all that makes it different from its neighbours.
+    fn shape(&self, id: RuleId, packet: &Packet, rule: u32) -> Option<Shape<'_>> {
+        let rule = self.program.rule(id.table, id.chain, rule as usize);
+        let (last, before) = rule.statements.split_last()?;
+        let tests = before.iter().all(|own| own.only_tests() || looks_on(own));
+        if !tests || last.only_tests() || looks_on(last) {
+            return None;
+        }
+        let about = |own: &&Statement| self.about_source(own, id.table, packet).is_some();
+        let mut found = before.iter().enumerate().filter(|(_, own)| about(own));
+        let (source, _) = found.next()?;
+        found.next().is_none().then_some(Shape { rule, source })
+    }
+
+    /// What a run does to whom.
+    pub(super) fn map<'r>(&self, id: RuleId, packet: &Packet, run: &'r Run) -> &'r Map {
+        run.map.get_or_init(|| {
+            let mut passing: Vec<(u128, u128, u32)> = Vec::new();
+            let mut does: Vec<(&Statement, u32)> = Vec::new();
+            let mut kinds: HashMap<u32, usize> = HashMap::new();
+            for number in &run.rules {
+                let Some(Shape { rule, source }) = self.shape(id, packet, *number) else { continue };
+                let last = &rule.statements[rule.statements.len() - 1];
+                let test = &rule.statements[source];
+                let sources = self.about_source(test, id.table, packet);
+                passing.extend(
+                    sources.iter().flat_map(|own| own.iter()).map(|(a, b)| (*a, *b, *number)),
+                );
+                let known = does.iter().position(|(own, _)| *own == last);
+                let kind = known.unwrap_or_else(|| {
+                    does.push((last, *number));
+                    does.len() - 1
+                });
+                kinds.insert(*number, kind);
+            }
+            let deciders = first_matches(passing);
+            let mut groups: Vec<Vec<(u128, u128)>> = vec![Vec::new(); does.len()];
+            for (first, last, rule) in &deciders {
+                groups[kinds[rule]].push((*first, *last));
+            }
+            let groups = does.iter().zip(groups).map(|((_, rule), intervals)| {
+                (*rule, super::arrivals::united(intervals).into())
+            });
+            Map { groups: groups.collect(), deciders }
+        })
+    }
+}
+
+impl Map {
+    /// The rule that decides for the lowest of these sources.
+    pub fn decider(&self, sources: &Sources) -> Option<usize> {
+        let source = sources.first()?;
+        let index = self.deciders.partition_point(|(_, last, _)| *last < source);
+        let (first, _, rule) = self.deciders.get(index)?;
+        (*first <= source).then_some(*rule as usize)
+    }
+}
+
+/// Intervals of rules → for each source the first rule that has it.
+fn first_matches(mut intervals: Vec<(u128, u128, u32)>) -> Vec<(u128, u128, u32)> {
+    intervals.sort_unstable();
+    let mut found: Vec<(u128, u128, u32)> = Vec::with_capacity(intervals.len());
+    let mut say = |first: u128, last: u128, rule: u32| match found.last_mut() {
+        Some((_, end, own)) if *own == rule && end.checked_add(1) == Some(first) => *end = last,
+        _ => found.push((first, last, rule)),
+    };
+    // Those that hold what comes next: the lowest rule on top, with its end.
+    let mut open: BinaryHeap<std::cmp::Reverse<(u32, u128)>> = BinaryHeap::new();
+    let mut next = intervals.into_iter().peekable();
+    let mut at = 0_u128;
+    loop {
+        while open.peek().is_some_and(|top| top.0.1 < at) {
+            open.pop();
+        }
+        if open.is_empty() {
+            let Some((first, ..)) = next.peek() else { return found };
+            at = at.max(*first);
+        }
+        while let Some((_, last, rule)) = next.next_if(|own| own.0 <= at) {
+            open.push(std::cmp::Reverse((rule, last)));
+        }
+        while open.peek().is_some_and(|top| top.0.1 < at) {
+            open.pop();
+        }
+        let Some(std::cmp::Reverse((rule, last))) = open.peek().copied() else { continue };
+        let end = match next.peek() {
+            Some((first, ..)) => last.min(first - 1),
+            None => last,
+        };
+        say(at, end, rule);
+        let Some(behind) = end.checked_add(1) else { return found };
+        at = behind;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_first_rule_that_has_a_source_decides(
+            all in proptest::collection::vec((0_u128..60, 0_u128..12, 0_u32..30), 0..30)
+        ) {
+            let intervals: Vec<_> =
+                all.iter().map(|(first, more, rule)| (*first, first + more, *rule)).collect();
+            let found = first_matches(intervals.clone());
+            prop_assert!(found.windows(2).all(|two| two[0].1 < two[1].0));
+            for source in 0..80 {
+                let has = |(first, last, _): &&(u128, u128, u32)| (*first..=*last).contains(&source);
+                let expected = intervals.iter().filter(has).map(|own| own.2).min();
+                prop_assert_eq!(found.iter().find(has).map(|own| own.2), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn the_highest_address_has_an_end() {
+        let found = first_matches(vec![(0, u128::MAX, 3), (9, u128::MAX, 1), (5, 6, 2)]);
+        assert_eq!(found, [(0, 4, 3), (5, 6, 2), (7, 8, 3), (9, u128::MAX, 1)]);
+    }
+}
