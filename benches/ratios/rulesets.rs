@@ -87,7 +87,9 @@ pub fn mixed(count: usize) -> Written {
 pub fn blocked(count: usize) -> Written {
     let mut random = Random(2);
     let mut rules: Vec<String> = (0..count)
-        .map(|_| format!("ip saddr {} drop", Ipv4Addr::from(0x0b00_0000 + random.below(0xb000_0000))))
+        .map(|_| {
+            format!("ip saddr {} drop", Ipv4Addr::from(0x0b00_0000 + random.below(0xb000_0000)))
+        })
         .collect();
     rules.push("tcp dport 1000-1099 accept".to_owned());
     Written { head: String::new(), rules }

@@ -8,8 +8,8 @@ use super::packet::{number, source_field};
 use super::program::Program;
 use super::sets;
 use crate::model::nft::{
-    CompareOp, CtDirection, CtKey, Element, ElementKey, Elements, Operand, PayloadBase, Selector, Set, Statement, Transform,
-    XtKind, XtMatch,
+    CompareOp, CtDirection, CtKey, Element, ElementKey, Elements, Operand, PayloadBase, Selector,
+    Set, Statement, Transform, XtKind, XtMatch,
 };
 use crate::model::{IpFamily, Prefix};
 
@@ -131,7 +131,11 @@ impl Cutter<'_, '_> {
             _ => return None,
         };
         let found = super::arrivals::united(found);
-        Some(if invert { without(&found, if whole == 32 { u32::MAX.into() } else { u128::MAX }) } else { found })
+        Some(if invert {
+            without(&found, if whole == 32 { u32::MAX.into() } else { u128::MAX })
+        } else {
+            found
+        })
     }
 
     fn statement(&self, statement: &Statement, out: &mut Gathered) {

@@ -41,7 +41,9 @@ impl Index {
         for (rule, gate) in (0..).zip(gates) {
             let (destination, port) = (gate.range(Field::Destination), ports(gate));
             match port {
-                Some((first, last)) if last - first < WIDE => places.ports.push((first, last, rule)),
+                Some((first, last)) if last - first < WIDE => {
+                    places.ports.push((first, last, rule))
+                }
                 _ if destination != Gate::ANY.destination => {
                     places.destinations.push((destination.0, destination.1, rule));
                 }
@@ -171,7 +173,10 @@ mod tests {
             Just((0, u128::MAX))
         ];
         let one = (prop_oneof![Just(0_u8), Just(6), Just(17)], port, to);
-        proptest::collection::vec(one.prop_map(|(protocol, port, to)| gate(protocol, port, to)), 0..150)
+        proptest::collection::vec(
+            one.prop_map(|(protocol, port, to)| gate(protocol, port, to)),
+            0..150,
+        )
     }
 
     proptest! {

@@ -176,7 +176,9 @@ impl Analyzer<'_> {
             let mut does: Vec<(&Statement, u32)> = Vec::new();
             let mut kinds: HashMap<u32, usize> = HashMap::new();
             for number in &run.rules {
-                let Some(Shape { rule, source }) = self.shape(id, packet, *number) else { continue };
+                let Some(Shape { rule, source }) = self.shape(id, packet, *number) else {
+                    continue;
+                };
                 let last = &rule.statements[rule.statements.len() - 1];
                 let test = &rule.statements[source];
                 let sources = self.about_source(test, id.table, packet);
@@ -195,9 +197,10 @@ impl Analyzer<'_> {
             for (first, last, rule) in &deciders {
                 groups[kinds[rule]].push((*first, *last));
             }
-            let groups = does.iter().zip(groups).map(|((_, rule), intervals)| {
-                (*rule, super::arrivals::united(intervals).into())
-            });
+            let groups = does
+                .iter()
+                .zip(groups)
+                .map(|((_, rule), intervals)| (*rule, super::arrivals::united(intervals).into()));
             Map { groups: groups.collect(), deciders }
         })
     }

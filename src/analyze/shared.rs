@@ -63,12 +63,8 @@ impl Shared {
         let of = sources.clone();
         let taken = sources.take(intervals);
         self.hold(taken.spans().len() + sources.spans().len());
-        let found = Taken {
-            _of: of,
-            _by: intervals.clone(),
-            taken: taken.clone(),
-            left: sources.clone(),
-        };
+        let found =
+            Taken { _of: of, _by: intervals.clone(), taken: taken.clone(), left: sources.clone() };
         self.taken.borrow_mut().insert(key, found);
         taken
     }
@@ -122,7 +118,10 @@ mod tests {
             let mut sources = shared.asked(&all);
             let taken = shared.take(&mut sources, &by);
             assert_eq!((&taken, &sources), (&expected, &plain));
-            assert_eq!(shared.size(&sources).zip(shared.size(&taken)).map(|(a, b)| a + b), Some(800));
+            assert_eq!(
+                shared.size(&sources).zip(shared.size(&taken)).map(|(a, b)| a + b),
+                Some(800)
+            );
         }
         let first = shared.asked(&all);
         assert!(first.is(&shared.asked(&all)), "one value for one question");

@@ -140,10 +140,7 @@ impl Sources {
             if span.first < first {
                 keep.push(Span { last: first - 1, ..*span });
             }
-            push(
-                taken,
-                Span { first: span.first.max(first), last: span.last.min(last), ..*span },
-            );
+            push(taken, Span { first: span.first.max(first), last: span.last.min(last), ..*span });
             if span.last > last {
                 keep.push(Span { first: last + 1, ..*span });
             }

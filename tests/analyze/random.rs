@@ -438,6 +438,32 @@ impl Writer<'_> {
     }
 }
 
+/// Many rules that tell little but sources apart, as lists of people and of addresses do: what
+/// stands beside the source is the same for most of them.
+fn crowd(random: &mut Random, line: impl Fn(&str, u16, &str, bool) -> String) -> String {
+    let mut text = String::new();
+    let v4 = random.chance(60);
+    let prefixes: &[&str] = if v4 { &PREFIXES4 } else { &PREFIXES6 };
+    let sources: &[&str] = if v4 { &SOURCES4 } else { &SOURCES6 };
+    let mut port = *random.pick(&PORTS);
+    let others = *random.pick(&[5, 5, 30]);
+    for _ in 0..*random.pick(&[12, 30, 90]) {
+        if random.chance(others) {
+            port = *random.pick(&PORTS);
+        }
+        let source = match random.below(6) {
+            0 => (*random.pick(sources)).to_owned(),
+            1 if random.chance(20) => (*random.pick(prefixes)).to_owned(),
+            _ if v4 => format!("198.51.{}.{}", 100 + random.below(2), random.below(256)),
+            _ => format!("2001:db8:7:{:x}::{:x}", random.below(3), random.below(16)),
+        };
+        let verdict = *random.pick(&["accept", "drop", "drop", "return"]);
+        text += &line(&source, port, verdict, v4);
+        text.push('\n');
+    }
+    text
+}
+
 /// A counter before a translation that does not look its target up.
 fn with_counter(rule: &str) -> String {
     let words = [" dnat ", " snat ", " redirect", " masquerade"];
@@ -445,6 +471,22 @@ fn with_counter(rule: &str) -> String {
         Some(at) if !rule.contains(" map ") => format!("{} counter{}", &rule[..at], &rule[at..]),
         _ => rule.to_owned(),
     }
+}
+
+/// Such rules in nft's language, so often of a hundred times.
+fn people(random: &mut Random, family: Family, percent: u64) -> String {
+    if !random.chance(percent) {
+        return String::new();
+    }
+    let about_ports = random.chance(60);
+    crowd(random, |source, port, verdict, v4| {
+        if (v4 && family == Family::Ip6) || (!v4 && family == Family::Ip) {
+            return String::new();
+        }
+        let version = if v4 { "ip" } else { "ip6" };
+        let ports = if about_ports { format!("tcp dport {port} ") } else { String::new() };
+        format!("    {version} saddr {source} {ports}counter {verdict}")
+    })
 }
 
 /// A whole ruleset.
@@ -500,6 +542,7 @@ pub fn ruleset(random: &mut Random) -> String {
             for _ in 0..=writer.random.below(4) {
                 text += &format!("    {}\n", writer.rule(depth + 1));
             }
+            text += &people(random, family, 12);
             text += "  }\n";
         }
         for chain in 0..=random.below(4) {
@@ -540,6 +583,9 @@ pub fn ruleset(random: &mut Random) -> String {
             };
             for _ in 0..=writer.random.below(5) {
                 text += &format!("    {}\n", writer.rule(0));
+            }
+            if kind == Kind::Filter {
+                text += &people(random, family, 12);
             }
             text += "  }\n";
         }
@@ -667,6 +713,17 @@ pub fn iptables(random: &mut Random, version: u8) -> String {
                 parts.retain(|part| !part.is_empty());
                 let jump = if target.is_empty() { "" } else { " -j " };
                 text += &format!("-A {chain} {}{jump}{target}\n", parts.join(" "));
+            }
+            if matches!(table, "filter" | "raw") && random.chance(8) {
+                let about_ports = random.chance(60);
+                text += &crowd(random, |source, port, verdict, own| {
+                    if own != v4 {
+                        return "# of the other IP version".to_owned();
+                    }
+                    let ports =
+                        if about_ports { format!("-p tcp --dport {port} ") } else { String::new() };
+                    format!("-A {chain} -s {source} {ports}-j {}", verdict.to_uppercase())
+                });
             }
         }
         text += "COMMIT\n";
