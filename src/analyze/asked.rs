@@ -132,16 +132,21 @@ impl Analyzer<'_> {
         };
         let first = packet.sources.first().map_or(0, |(first, _)| *first);
         let source = chosen.unwrap_or(super::packet::address(family, first));
-        let alone = |source: IpAddr| Packet {
-            sources: vec![(number(source), number(source))],
-            ..packet.clone()
-        };
         let single = packet.sources == [(number(source), number(source))];
-        let answer = if single { answer } else { self.ask(&alone(source)) };
-        let refused_by = match (summary.reach, summary.refused) {
-            (Reach::Closed, _) => self.refuser(&answer),
-            (Reach::Partial, Some(refused)) => self.refuser(&self.ask(&alone(refused))),
+        let alone = |source: IpAddr| {
+            let source = number(source);
+            let known = answer.alone(source).filter(|_| summary.reach != Reach::Unknown);
+            let packet = || Packet { sources: vec![(source, source)], ..packet.clone() };
+            known.unwrap_or_else(|| self.ask(&packet()).ends)
+        };
+        let refused = match (summary.reach, summary.refused) {
+            (Reach::Partial, Some(refused)) => Some(alone(refused)),
             _ => None,
+        };
+        let ends = if single { answer.ends } else { alone(source) };
+        let refused_by = match summary.reach {
+            Reach::Closed => self.refuser(&ends),
+            _ => refused.and_then(|ends| self.refuser(&ends)),
         };
         let interface = match &packet.from {
             From::Interface(name) => Some(name.to_string()),
@@ -149,9 +154,9 @@ impl Analyzer<'_> {
         };
         Told {
             address: packet.destination,
-            decided_by: self.decider(&answer, arrives),
+            decided_by: self.decider(&ends, arrives),
             refused_by,
-            path: path(listener, &answer.ends),
+            path: path(listener, &ends),
             summary,
             witness: Some(Witness { source, interface }),
         }

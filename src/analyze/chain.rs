@@ -1,6 +1,8 @@
 //! Sources through one chain: only the rules that may concern the packet are looked at, and rules
 //! that tell nothing but sources apart are one.
 
+use super::cuts::Cuts;
+use super::facts::Known;
 use super::gate::Gate;
 use super::index::Bucket;
 use super::packet::number;
@@ -14,6 +16,7 @@ use crate::model::nft::{Statement, Verdict};
 #[derive(Clone, Copy)]
 struct Here<'p> {
     id: RuleId,
+    known: &'p Known,
     place: Place<'p>,
     depth: usize,
 }
@@ -31,7 +34,8 @@ impl<'a> Walk<'a, '_> {
         let mut returned = Vec::new();
         let mut states = states;
         let analyzer = self.analyzer;
-        let here = Here { id, place, depth };
+        let known = analyzer.known(id, self.packet);
+        let here = Here { id, known: &known, place, depth };
         let gates = analyzer.program.gates(id.table, id.chain);
         let mut about = self.about(&states);
         let mut next = 0;
@@ -90,7 +94,7 @@ impl<'a> Walk<'a, '_> {
         for rule in rules {
             let id = RuleId { rule: Some(*rule), ..here.id };
             for state in states {
-                self.rule(id, here.place, state, exits, here.depth);
+                self.rule(id, here.known, here.place, state, exits, here.depth);
             }
             let left = std::mem::take(&mut exits.next);
             states = self.merged(left);
@@ -120,10 +124,12 @@ impl<'a> Walk<'a, '_> {
         if !passes {
             return exits.next.push(state);
         }
-        let map = analyzer.map(here.id, self.packet, run);
+        let map = analyzer.map(here.id, here.known, self.packet, run);
         if state.sources.at_most(1) {
             return match map.decider(&state.sources) {
-                Some(rule) => self.rule(id(rule), here.place, state, exits, here.depth),
+                Some(rule) => {
+                    self.rule(id(rule), here.known, here.place, state, exits, here.depth);
+                }
                 None => exits.next.push(state),
             };
         }
@@ -154,7 +160,9 @@ impl<'a> Walk<'a, '_> {
             let part = State { sources, ..state.clone() };
             let mut going = Vec::new();
             let rule = id(*rule as usize);
+            self.several = true;
             self.take(rule, 0, here.place, part, step, &mut going, exits, here.depth);
+            self.several = false;
         }
         if !state.sources.is_empty() {
             exits.next.push(state);
@@ -169,12 +177,13 @@ impl<'a> Walk<'a, '_> {
         let rule = analyzer.program.rule(table, first.chain, first.rule?);
         let (_, tests) = rule.statements.split_last()?;
         let mut all = true;
-        for test in tests {
+        let facts = here.known.of(analyzer, first, self.packet);
+        for (test, fact) in tests.iter().zip(facts) {
             let looks_on = matches!(test, Statement::Counter { .. } | Statement::Log(_));
-            if looks_on || analyzer.about_source(test, table, self.packet).is_some() {
+            if looks_on || fact.about.is_some() {
                 continue;
             }
-            if *analyzer.cuts(test, table, self.packet) != super::cuts::Cuts::None {
+            if *fact.cuts(analyzer, table, test, self.packet) != Cuts::None {
                 return None;
             }
             match self.step(table, test, here.place, state, source) {

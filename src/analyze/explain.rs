@@ -185,7 +185,7 @@ impl Analyzer<'_> {
             port: packet.port,
             verdict: summary.reach,
             depends_on: summary.depends_on,
-            decided_by: self.decider(&answer, |end| end.fate.passes()),
+            decided_by: self.decider(&answer.ends, |end| end.fate.passes()),
             steps: self.steps(&answer),
             ends,
         }
@@ -193,19 +193,19 @@ impl Analyzer<'_> {
 
     /// Who decides: the rule or policy behind the certain end; where that depends on something,
     /// the rule that decides in a way that is not known, or else the one that lets it through.
-    pub fn decider(&self, answer: &Answer, arrives: impl Fn(&End) -> bool) -> Option<Decider> {
-        let certain = answer.ends.iter().find(|end| answer.guard(end) == Guard::ALWAYS);
-        let unknown = || answer.ends.iter().find(|end| matches!(end.fate, Fate::Unknown(_)));
-        let arriving = || answer.ends.iter().find(|end| arrives(end));
-        let end = certain.or_else(unknown).or_else(arriving).or(answer.ends.first())?;
+    pub fn decider(&self, ends: &[End], arrives: impl Fn(&End) -> bool) -> Option<Decider> {
+        let certain = ends.iter().find(|end| end.guard() == Guard::ALWAYS);
+        let unknown = || ends.iter().find(|end| matches!(end.fate, Fate::Unknown(_)));
+        let arriving = || ends.iter().find(|end| arrives(end));
+        let end = certain.or_else(unknown).or_else(arriving).or(ends.first())?;
         end.by.map(|id| self.named(id))
     }
 
     /// Which rule or policy drops or rejects the packets of one source; `None` where none does.
-    pub fn refuser(&self, answer: &Answer) -> Option<Decider> {
+    pub fn refuser(&self, ends: &[End]) -> Option<Decider> {
         let drops = |end: &&End| matches!(end.fate, Fate::Dropped | Fate::Rejected(_));
-        let mut found = answer.ends.iter().filter(drops);
-        let certain = found.clone().find(|end| answer.guard(end) == Guard::ALWAYS);
+        let mut found = ends.iter().filter(drops);
+        let certain = found.clone().find(|end| end.guard() == Guard::ALWAYS);
         let end = certain.or_else(|| found.next())?;
         end.by.map(|id| self.named(id))
     }

@@ -17,6 +17,7 @@ mod decision;
 mod explain;
 mod exposed;
 mod exposure;
+mod facts;
 mod gate;
 pub mod guard;
 mod hooks;
@@ -27,7 +28,6 @@ mod load;
 mod lookup;
 mod modules;
 mod packet;
-mod passing;
 mod ports;
 mod program;
 mod prospect;
@@ -66,15 +66,17 @@ pub use unseen::past_the_rules;
 
 use crate::compile::TABLE;
 use crate::model::IfaceName;
-use crate::model::nft::{Family, Hook, RejectWith, Statement, Table};
+use crate::model::nft::{Family, Hook, RejectWith, Table};
 use crate::observe::Snapshot;
-use cuts::{Cuts, Cutter};
+use cuts::Cutter;
+use facts::Facts;
 use guard::{Guard, Guards};
 use hooks::Order;
 use host::HostView;
 use program::Program;
 use run::Segments;
 use shared::Shared;
+use sources::{Sources, Span};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -94,10 +96,7 @@ pub struct Analyzer<'s> {
     snapshot: &'s Snapshot,
     program: Program<'s>,
     host: HostView<'s>,
-    /// By statement and IP version.
-    cuts: RefCell<HashMap<(usize, bool), Rc<Cuts>>>,
-    /// Which sources a statement passes that is about the source alone; by the same.
-    passing: RefCell<HashMap<(usize, bool), Option<Intervals>>>,
+    facts: Facts,
     segments: RefCell<Segments>,
     routed: RefCell<HashMap<Asking, Rc<Ways>>>,
     shared: Rc<Shared>,
@@ -139,6 +138,13 @@ pub struct End {
     pub fate: Fate,
     /// The rule or policy that decides; `None` where the host itself does, or nothing filters.
     pub by: Option<RuleId>,
+}
+
+impl End {
+    /// The condition under which the lowest of the sources ends so.
+    fn guard(&self) -> Guard {
+        self.state.sources.spans().first().map_or(Guard::NEVER, |span| span.guard)
+    }
 }
 
 /// What becomes of a packet.
@@ -233,8 +239,7 @@ impl<'s> Analyzer<'s> {
             snapshot,
             program: Program::new(tables),
             host: HostView::new(snapshot),
-            cuts: RefCell::default(),
-            passing: RefCell::default(),
+            facts: Facts::default(),
             segments: RefCell::default(),
             routed: RefCell::default(),
             shared: Rc::default(),
@@ -291,43 +296,6 @@ impl<'s> Analyzer<'s> {
     fn cutter(&self, table: usize, packet: &Packet) -> Cutter<'_, 's> {
         Cutter { program: &self.program, host: &self.host, family: packet.family(), table }
     }
-
-    /// Where a statement of our program may begin to say something else.
-    fn cuts(&self, statement: &Statement, table: usize, packet: &Packet) -> Rc<Cuts> {
-        let key = (std::ptr::from_ref(statement) as usize, packet.destination.is_ipv4());
-        if let Some(known) = self.cuts.borrow().get(&key) {
-            return Rc::clone(known);
-        }
-        let cuts = Rc::new(self.cutter(table, packet).cuts(statement));
-        self.cuts.borrow_mut().insert(key, Rc::clone(&cuts));
-        cuts
-    }
-
-    /// Which sources pass a statement that is about the source alone.
-    fn about_source(
-        &self,
-        statement: &Statement,
-        table: usize,
-        packet: &Packet,
-    ) -> Option<Intervals> {
-        if !matches!(
-            statement,
-            Statement::Compare { .. } | Statement::Range { .. } | Statement::Lookup { .. }
-        ) {
-            return None;
-        }
-        let key = (std::ptr::from_ref(statement) as usize, packet.destination.is_ipv4());
-        if let Some(known) = self.passing.borrow().get(&key) {
-            return known.clone();
-        }
-        let cutter = self.cutter(table, packet);
-        let found = cutter
-            .is_about_source_alone(statement)
-            .then(|| passing::passing(self, statement, table, packet))
-            .flatten();
-        self.passing.borrow_mut().insert(key, found.clone());
-        found
-    }
 }
 
 /// Whether both are the same at first sight.
@@ -366,8 +334,28 @@ fn outline(ends: &[End]) -> BTreeMap<Arrives, Vec<(u128, u128)>> {
 }
 
 impl Answer {
+    /// The ends of one of the sources, as if it had been asked about alone; `None` where that may
+    /// tell more.
+    pub fn alone(&self, source: u128) -> Option<Vec<End>> {
+        let mut ends = Vec::new();
+        for end in &self.ends {
+            let guard = end.state.sources.at(source);
+            if guard == Guard::NEVER {
+                continue;
+            }
+            if end.state.several || matches!(end.fate, Fate::Unknown(_)) {
+                return None;
+            }
+            let mut sources = Sources::default();
+            sources.push(Span { first: source, last: source, guard });
+            let state = State { sources, ..end.state.clone() };
+            ends.push(End { state, ..end.clone() });
+        }
+        Some(ends)
+    }
+
     /// The condition under which each of these sources ends so, for a packet from one source.
     pub fn guard(&self, end: &End) -> Guard {
-        end.state.sources.spans().first().map_or(Guard::NEVER, |span| span.guard)
+        end.guard()
     }
 }

@@ -39,7 +39,7 @@ struct Rules {
     /// In their one form, where they are not in it as they are.
     canonical: HashMap<usize, Rule>,
     gates: Vec<Gate>,
-    index: Option<Index>,
+    index: OnceCell<Option<Index>>,
 }
 
 impl<'s> Program<'s> {
@@ -55,22 +55,50 @@ impl<'s> Program<'s> {
     }
 
     fn ready(&self, table: usize, chain: usize) -> &Rules {
-        self.names[table].ready[chain].get_or_init(|| {
-            let own = self.tables[table];
-            let mut ready = Rules { canonical: HashMap::new(), gates: Vec::new(), index: None };
-            let rules = &own.chains[chain].rules;
-            ready.gates.reserve_exact(rules.len());
-            for (index, rule) in rules.iter().enumerate() {
+        self.names[table].ready[chain].get_or_init(|| self.made_ready(table, chain, |_| None))
+    }
+
+    fn made_ready(
+        &self,
+        table: usize,
+        chain: usize,
+        known: impl Fn(usize) -> Option<(Gate, Option<Rule>)>,
+    ) -> Rules {
+        let own = self.tables[table];
+        let mut ready =
+            Rules { canonical: HashMap::new(), gates: Vec::new(), index: OnceCell::new() };
+        let rules = &own.chains[chain].rules;
+        ready.gates.reserve_exact(rules.len());
+        for (index, rule) in rules.iter().enumerate() {
+            let (gate, canonical) = known(index).unwrap_or_else(|| {
                 let rule = rule.in_one_form();
                 let settled = |name: &str| self.settled(table, name);
-                ready.gates.push(Gate::of(&rule, own.family, &settled));
-                if let Cow::Owned(rule) = rule {
-                    ready.canonical.insert(index, rule);
-                }
+                let gate = Gate::of(&rule, own.family, &settled);
+                (gate, if let Cow::Owned(rule) = rule { Some(rule) } else { None })
+            });
+            ready.gates.push(gate);
+            if let Some(rule) = canonical {
+                ready.canonical.insert(index, rule);
             }
-            ready.index = Index::new(&ready.gates);
-            ready
-        })
+        }
+        ready
+    }
+
+    /// Makes a chain ready of which another program has rules that do the same: `pair` names them,
+    /// and what is known of those need not be found again.
+    pub fn learn(
+        &self,
+        (table, chain): (usize, usize),
+        other: &Program<'_>,
+        (their_table, their_chain): (usize, usize),
+        pair: impl Fn(usize) -> Option<usize>,
+    ) {
+        let theirs = other.ready(their_table, their_chain);
+        let known = |rule: usize| {
+            let theirs_at = pair(rule)?;
+            Some((theirs.gates[theirs_at], theirs.canonical.get(&theirs_at).cloned()))
+        };
+        self.names[table].ready[chain].get_or_init(|| self.made_ready(table, chain, known));
     }
 
     /// A rule of a chain in its one form.
@@ -93,7 +121,8 @@ impl<'s> Program<'s> {
 
     /// Which rules of a long chain may concern which packets.
     pub fn index(&self, table: usize, chain: usize) -> Option<&Index> {
-        self.ready(table, chain).index.as_ref()
+        let ready = self.ready(table, chain);
+        ready.index.get_or_init(|| Index::new(&ready.gates)).as_ref()
     }
 
     /// The set of this name, if it holds what was read whatever packets come.

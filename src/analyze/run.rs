@@ -4,11 +4,14 @@
 //! the same but for the source, and end the chain. Together they are a map from sources to what
 //! the first rule that matches does, made once: a packet's sources are cut by it at once.
 
+use super::facts::Known;
+use super::gate::{Field, Gate};
 use super::index::Bucket;
 use super::packet::Packet;
 use super::sources::Sources;
 use super::state::RuleId;
 use super::{Analyzer, Intervals};
+use crate::model::Protocol;
 use crate::model::nft::{Rule, Statement};
 use std::cell::OnceCell;
 use std::collections::{BinaryHeap, HashMap};
@@ -66,7 +69,7 @@ pub struct Map {
 /// The segments of chains, by table, chain, IP version and bucket, and the runs in them.
 #[derive(Debug, Default)]
 pub struct Segments {
-    known: HashMap<(usize, usize, bool, Bucket), Rc<[Segment]>>,
+    known: HashMap<(usize, usize, bool, Protocol, Bucket), Rc<[Segment]>>,
     runs: HashMap<(usize, usize, bool, Vec<u32>), Rc<Run>>,
     held: usize,
 }
@@ -107,13 +110,21 @@ fn looks_on(statement: &Statement) -> bool {
 impl Analyzer<'_> {
     /// The rules of a chain that may concern packets of a bucket.
     pub(super) fn segments(&self, id: RuleId, packet: &Packet, bucket: Bucket) -> Rc<[Segment]> {
-        let key = (id.table, id.chain, packet.destination.is_ipv4(), bucket);
+        let v4 = packet.destination.is_ipv4();
+        let key = (id.table, id.chain, v4, packet.protocol, bucket);
         if let Some(known) = self.segments.borrow().known.get(&key) {
             return Rc::clone(known);
         }
-        let all = || 0..u32::try_from(self.program.gates(id.table, id.chain).len()).unwrap_or(0);
+        let gates = self.program.gates(id.table, id.chain);
+        let all = || 0..u32::try_from(gates.len()).unwrap_or(0);
         let index = self.program.index(id.table, id.chain);
-        let rules = index.and_then(|index| index.rules(bucket)).unwrap_or_else(|| all().collect());
+        let mut rules =
+            index.and_then(|index| index.rules(bucket)).unwrap_or_else(|| all().collect());
+        let mut about = Gate::ANY;
+        let version = if v4 { 4 } else { 6 };
+        about.narrow(Field::Version, version, version);
+        about.narrow(Field::Protocol, packet.protocol.0.into(), packet.protocol.0.into());
+        rules.retain(|rule| gates[*rule as usize].meets(&about));
         let made: Rc<[Segment]> = self.cut_into_segments(id, packet, &rules).into();
         let mut segments = self.segments.borrow_mut();
         if segments.held + rules.len() > MOST {
@@ -125,15 +136,15 @@ impl Analyzer<'_> {
     }
 
     fn cut_into_segments(&self, id: RuleId, packet: &Packet, rules: &[u32]) -> Vec<Segment> {
+        let known = self.known(id, packet);
+        let shape = |rule: u32| self.shape(id, &known, packet, rule);
         let mut segments = Vec::new();
         let mut at = 0;
         while at < rules.len() {
-            let length = match self.shape(id, packet, rules[at]) {
+            let length = match shape(rules[at]) {
                 None => 1,
                 Some(first) => {
-                    let fits = |rule: &&u32| {
-                        self.shape(id, packet, **rule).is_some_and(|own| own.fits(&first))
-                    };
+                    let fits = |rule: &&u32| shape(**rule).is_some_and(|own| own.fits(&first));
                     1 + rules[at + 1..].iter().take_while(fits).count()
                 }
             };
@@ -156,35 +167,40 @@ impl Analyzer<'_> {
     }
 
     /// How a rule tests the source, if that is all that makes it different from its neighbours.
-    fn shape(&self, id: RuleId, packet: &Packet, rule: u32) -> Option<Shape<'_>> {
+    fn shape(&self, id: RuleId, known: &Known, packet: &Packet, rule: u32) -> Option<Shape<'_>> {
+        let id = RuleId { rule: Some(rule as usize), ..id };
         let rule = self.program.rule(id.table, id.chain, rule as usize);
         let (last, before) = rule.statements.split_last()?;
         let tests = before.iter().all(|own| own.only_tests() || looks_on(own));
         if !tests || last.only_tests() || looks_on(last) {
             return None;
         }
-        let about = |own: &&Statement| self.about_source(own, id.table, packet).is_some();
-        let mut found = before.iter().enumerate().filter(|(_, own)| about(own));
+        let facts = known.of(self, id, packet);
+        let mut found = facts.iter().enumerate().filter(|(_, own)| own.about.is_some());
         let (source, _) = found.next()?;
         found.next().is_none().then_some(Shape { rule, source })
     }
 
     /// What a run does to whom.
-    pub(super) fn map<'r>(&self, id: RuleId, packet: &Packet, run: &'r Run) -> &'r Map {
+    pub(super) fn map<'r>(
+        &self,
+        id: RuleId,
+        known: &Known,
+        packet: &Packet,
+        run: &'r Run,
+    ) -> &'r Map {
         run.map.get_or_init(|| {
             let mut passing: Vec<(u128, u128, u32)> = Vec::new();
             let mut does: Vec<(&Statement, u32)> = Vec::new();
             let mut kinds: HashMap<u32, usize> = HashMap::new();
             for number in &run.rules {
-                let Some(Shape { rule, source }) = self.shape(id, packet, *number) else {
+                let Some(Shape { rule, source }) = self.shape(id, known, packet, *number) else {
                     continue;
                 };
                 let last = &rule.statements[rule.statements.len() - 1];
-                let test = &rule.statements[source];
-                let sources = self.about_source(test, id.table, packet);
-                passing.extend(
-                    sources.iter().flat_map(|own| own.iter()).map(|(a, b)| (*a, *b, *number)),
-                );
+                let id = RuleId { rule: Some(*number as usize), ..id };
+                let sources = known.of(self, id, packet)[source].about.iter();
+                passing.extend(sources.flat_map(|own| own.iter()).map(|(a, b)| (*a, *b, *number)));
                 let known = does.iter().position(|(own, _)| *own == last);
                 let kind = known.unwrap_or_else(|| {
                     does.push((last, *number));

@@ -179,4 +179,6 @@ pub struct State {
     pub accepted_by: Option<RuleId>,
     /// The rule that rewrote the destination.
     pub translated_by: Option<RuleId>,
+    /// Whether the rules that are named are those of some of the sources only.
+    pub several: bool,
 }

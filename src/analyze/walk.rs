@@ -5,6 +5,7 @@
 //! that changes nothing leaves no trace.
 
 use super::cuts::Cuts;
+use super::facts::{Fact, Known};
 use super::guard::{Guard, Guards};
 use super::load::Scene;
 use super::packet::{Packet, address};
@@ -32,6 +33,8 @@ pub(super) struct Walk<'a, 's> {
     pub ends: Vec<End>,
     /// What happened, if that is wanted.
     pub events: Option<Vec<Event>>,
+    /// Whether the rule at hand stands for several.
+    pub several: bool,
 }
 
 /// Where the states of one rule go.
@@ -51,6 +54,7 @@ impl<'a, 's> Walk<'a, 's> {
             facts: HashMap::new(),
             ends: Vec::new(),
             events: traced.then(Vec::new),
+            several: false,
         }
     }
 
@@ -69,8 +73,10 @@ impl<'a, 's> Walk<'a, 's> {
         number
     }
 
-    pub fn end(&mut self, state: State, fate: Fate, by: Option<RuleId>) {
+    pub fn end(&mut self, mut state: State, fate: Fate, by: Option<RuleId>) {
         if !state.sources.is_empty() {
+            // What accepted it before does not count where it is dropped.
+            state.several = if fate.passes() { state.several } else { self.several };
             self.ends.push(End { state, fate, by });
         }
     }
@@ -84,7 +90,12 @@ impl<'a, 's> Walk<'a, 's> {
         for mut state in states {
             let sources = std::mem::take(&mut state.sources);
             match groups.iter_mut().find(|(own, _)| own.env == state.env) {
-                Some((_, all)) => all.push(sources),
+                Some((own, all)) => {
+                    own.several |= state.several
+                        || (own.accepted_by, own.translated_by)
+                            != (state.accepted_by, state.translated_by);
+                    all.push(sources);
+                }
                 None => groups.push((state, vec![sources])),
             }
         }
@@ -128,9 +139,11 @@ impl<'a, 's> Walk<'a, 's> {
         self.merged(accepted)
     }
 
+    #[allow(clippy::too_many_arguments, reason = "the place of a packet has as many parts")]
     pub(super) fn rule(
         &mut self,
         id: RuleId,
+        known: &Known,
         place: Place<'_>,
         state: State,
         exits: &mut Exits<'_>,
@@ -138,18 +151,19 @@ impl<'a, 's> Walk<'a, 's> {
     ) {
         let analyzer = self.analyzer;
         let rule = analyzer.program.rule(id.table, id.chain, id.rule.unwrap_or(0));
-        if self.fails_for_all(id.table, &rule.statements, place, &state) {
+        let facts = known.of(analyzer, id, self.packet);
+        if self.fails_for_all(id.table, (&rule.statements, facts), place, &state) {
             return exits.next.push(state);
         }
         let mut current = vec![state];
-        for (index, statement) in rule.statements.iter().enumerate() {
+        for (index, (statement, fact)) in rule.statements.iter().zip(facts).enumerate() {
             let mut going = Vec::new();
             for mut state in current {
-                if let Some(passing) = analyzer.about_source(statement, id.table, self.packet)
+                if let Some(passing) = &fact.about
                     && state.env.source.is_none()
                     && !state.env.overwritten
                 {
-                    let sources = analyzer.shared.take(&mut state.sources, &passing);
+                    let sources = analyzer.shared.take(&mut state.sources, passing);
                     if !sources.is_empty() {
                         going.push(State { sources, ..state.clone() });
                     }
@@ -158,7 +172,7 @@ impl<'a, 's> Walk<'a, 's> {
                     }
                     continue;
                 }
-                for (step, sources) in self.steps(id.table, statement, place, &state) {
+                for (step, sources) in self.steps(id.table, (statement, fact), place, &state) {
                     let state = State { sources, ..state.clone() };
                     self.take(id, index, place, state, &step, &mut going, exits, depth);
                 }
@@ -200,16 +214,17 @@ impl<'a, 's> Walk<'a, 's> {
     fn steps(
         &self,
         table: usize,
-        statement: &'a Statement,
+        (statement, fact): (&'a Statement, &Fact),
         place: Place<'_>,
         state: &State,
     ) -> Vec<(Step<'a>, Sources)> {
         let analyzer = self.analyzer;
         let step = |source: u128| self.step(table, statement, place, state, source);
         let Some(first) = state.sources.first() else { return Vec::new() };
-        let cuts = analyzer.cuts(statement, table, self.packet);
-        let pieces = match &*cuts {
-            _ if state.sources.at_most(1) => return vec![(step(first), state.sources.clone())],
+        if state.sources.at_most(1) {
+            return vec![(step(first), state.sources.clone())];
+        }
+        let pieces = match fact.cuts(analyzer, table, statement, self.packet) {
             Cuts::None => return vec![(step(first), state.sources.clone())],
             Cuts::At(cuts) => state.sources.pieces(cuts),
             Cuts::Anywhere if state.sources.at_most(FEW) => singles(&state.sources),
@@ -303,6 +318,7 @@ impl<'a, 's> Walk<'a, 's> {
                     state.translated_by = Some(id);
                 }
                 state.accepted_by = Some(id);
+                state.several = self.several;
                 self.happened(id, place, &state, Happened::Translated);
                 exits.accepted.push(state);
             }
@@ -324,6 +340,7 @@ impl<'a, 's> Walk<'a, 's> {
             Verdict::Continue => going.push(state),
             Verdict::Accept => {
                 state.accepted_by = Some(id);
+                state.several = self.several;
                 self.happened(id, place, &state, Happened::Accepted);
                 exits.accepted.push(state);
             }

@@ -85,6 +85,7 @@ impl Walk<'_, '_> {
             env: Rc::new(Env::start(packet)),
             accepted_by: None,
             translated_by: None,
+            several: false,
         };
         let states = vec![start];
         match &packet.from {

@@ -208,8 +208,9 @@ impl Writer<'_> {
             13 => "ct direction original".to_owned(),
             14 => format!("meta l4proto {{ tcp, udp }} ct original proto-dst {}", self.port()),
             15 => format!("ct original {ip} {}", {
-                let a = self.address(version, false);
-                format!("daddr {a}")
+                let source = self.random.chance(50);
+                let address = self.address(version, source);
+                format!("{} {address}", if source { "saddr" } else { "daddr" })
             }),
             16 => format!("meta mark {}", {
                 let m = self.mark();

@@ -199,10 +199,7 @@ impl<'s> Chains<'_, 's> {
             .take_while(|at| self.same(&a[a.len() - 1 - at], &b[b.len() - 1 - at]))
             .count();
         paired.back = (a.len() - back, b.len() - back);
-        let (gates, others) = (
-            self.one.program.gates(self.one.table, self.both.0),
-            self.two.program.gates(self.two.table, self.both.1),
-        );
+        let gates = self.one.program.gates(self.one.table, self.both.0);
         let mut waiting: HashMap<u64, std::collections::VecDeque<usize>> = HashMap::new();
         for (at, rule) in b.iter().enumerate().take(b.len() - back).skip(front) {
             waiting.entry(digest(rule, self.two)).or_default().push_back(at);
@@ -219,6 +216,19 @@ impl<'s> Chains<'_, 's> {
                 None => doubts.push(gates[at]),
             }
         }
+        let back_again: HashMap<usize, usize> = pairs.iter().map(|(a, b)| (*b, *a)).collect();
+        let pair = |at: usize| {
+            if at < front {
+                Some(at)
+            } else if at >= paired.back.1 {
+                Some(at - paired.back.1 + paired.back.0)
+            } else {
+                back_again.get(&at).copied()
+            }
+        };
+        let (own, theirs) = ((self.one.table, self.both.0), (self.two.table, self.both.1));
+        self.two.program.learn(theirs, self.one.program, own, pair);
+        let others = self.two.program.gates(theirs.0, theirs.1);
         doubts.extend(waiting.values().flatten().map(|at| others[*at]));
         self.crossed(&pairs, gates, doubts);
         paired.between = pairs.into_iter().collect();
@@ -292,7 +302,7 @@ impl<'s> Chains<'_, 's> {
                     && !key.iter().any(|own| self.touches(own))
                     && self.holds_same(map, other)
             }
-            _ => one.same_as(two) && !operands(one).into_iter().any(|own| self.touches(own)),
+            _ => one.same_as(two) && !any_operand(one, |own| self.touches(own)),
         }
     }
 
@@ -343,19 +353,19 @@ fn digest(rule: &Rule, side: Side<'_, '_>) -> u64 {
     hasher.finish()
 }
 
-/// The operands that a statement takes, besides those of its key.
-fn operands(statement: &Statement) -> Vec<&Operand> {
+/// Whether something holds for an operand that a statement takes, besides those of its key.
+fn any_operand(statement: &Statement, holds: impl Fn(&Operand) -> bool) -> bool {
     match statement {
-        Statement::Compare { left, .. } => left.iter().collect(),
-        Statement::Range { left, .. } => vec![left],
+        Statement::Compare { left, .. } => left.iter().any(holds),
+        Statement::Range { left, .. } => holds(left),
         Statement::SetMeta { value, .. }
         | Statement::SetCt { value, .. }
-        | Statement::SetPayload { value, .. } => vec![value],
+        | Statement::SetPayload { value, .. } => holds(value),
         Statement::Nat { range, .. } => {
             let pairs = [&range.address, &range.port].into_iter().flatten();
-            pairs.flat_map(|(low, high)| std::iter::once(low).chain(high)).collect()
+            pairs.flat_map(|(low, high)| std::iter::once(low).chain(high)).any(holds)
         }
-        _ => Vec::new(),
+        _ => false,
     }
 }
 

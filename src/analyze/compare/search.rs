@@ -326,8 +326,8 @@ impl<'a> Search<'a> {
         Some(Difference {
             one: outcome::words(&a),
             two: outcome::words(&b),
-            decided_by_one: one.decider(&a, |end| end.fate.passes()),
-            decided_by_two: two.decider(&b, |end| end.fate.passes()),
+            decided_by_one: one.decider(&a.ends, |end| end.fate.passes()),
+            decided_by_two: two.decider(&b.ends, |end| end.fate.passes()),
             depends_on,
             packet,
         })

@@ -12,16 +12,15 @@ impl Rule {
     pub fn in_one_form(&self) -> Cow<'_, Self> {
         let mut before: Option<&Statement> = None;
         for statement in &self.statements {
-            let left = match statement {
-                Statement::Compare { left, .. } => left.as_slice(),
-                _ => &[],
-            };
-            let plain = match left {
-                [Operand { selector, transforms }] => {
-                    let wide = matches!(selector, Selector::Payload { base, offset, len }
-                        if merges(*base, *offset, *len));
-                    transforms.is_empty() && !wide
-                }
+            let plain = match statement {
+                Statement::Compare { left, op, right } => match left.as_slice() {
+                    [Operand { selector: Selector::Payload { base, offset, len }, transforms }]
+                        if transforms.is_empty() =>
+                    {
+                        !merges(*base, *offset, *len)
+                    }
+                    _ => short_prefix(left, *op, right.as_slice()).is_none(),
+                },
                 _ => true,
             };
             let bounds = before.is_some_and(|before| range(before, statement).is_some());
