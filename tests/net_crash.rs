@@ -122,6 +122,28 @@ impl Bench {
 
     /// Which rules filter, by packets of both IP versions. They may not be anything between.
     fn rules(&self, among: &[Rules]) -> Rules {
+        let rules = self.probed(among);
+        self.hang_up();
+        rules
+    }
+
+    /// Ends what the probes have opened. A first apply carries over what is open, so that its table
+    /// would be another one than that of a command which nobody disturbs.
+    fn hang_up(&self) {
+        let end = Instant::now() + Duration::from_secs(10);
+        loop {
+            let open = self.lab.host.enter(|| fwctl::observe::connected().unwrap());
+            if open.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < end, "still open: {open:?}");
+            // What waits for an answer that rules have dropped may wait for minutes.
+            net::run(self.lab.host.command("ss").args(["-K", "-H"]).stdout(Stdio::null()));
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn probed(&self, among: &[Rules]) -> Rules {
         let end = Instant::now() + Duration::from_secs(5);
         loop {
             let seen = self.lab.internet.enter(|| {
@@ -332,6 +354,32 @@ fn the_confirmation_of_off_dies() {
     let bench = changing();
     bench.run("off --yes --confirm-within 1h", &[0]);
     bench.kill_everywhere("confirm", Rules::None, Rules::None);
+}
+
+#[test]
+fn nobody_else_begins_before_the_nft_of_a_dead_command_has_ended() {
+    let bench = changing();
+    let start = bench.moment();
+    let meant = bench.meant();
+    for (arguments, after) in [("apply --yes", Rules::Database), ("off --yes", Rules::None)] {
+        let mut nth = 0;
+        loop {
+            bench.back_to(&start);
+            let command = bench.command(arguments);
+            let Some(nft) = crash::orphan(&command, "fwctl", nth) else { break };
+            for other in ["apply --yes", "apply --yes --no-confirm", "confirm", "rollback"] {
+                let said = bench.run(other, &[8]);
+                assert!(said.contains("or an nft that it started"), "{other}: {said}");
+            }
+            bench.run("status", &[0]);
+            assert_eq!(bench.rules(&[Rules::Web, after]), Rules::Web, "nft stands still");
+            nft.finish();
+            bench.recovers(Rules::Web, after, &meant);
+            nth += 1;
+        }
+        // Beside the rules in force, and then in force.
+        assert_eq!(nth, 2, "fwctl {arguments}");
+    }
 }
 
 #[test]

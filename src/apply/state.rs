@@ -22,7 +22,10 @@ pub enum StateError {
         source: std::io::Error,
     },
     /// Another fwctl is at work.
-    #[error("another fwctl is changing this host right now (it holds {})", path.display())]
+    #[error(
+        "another fwctl is changing this host right now (it, or an nft that it started, holds {})",
+        path.display()
+    )]
     Locked {
         /// The lock.
         path: PathBuf,
@@ -44,7 +47,9 @@ pub struct State {
     run: PathBuf,
 }
 
-/// Held while a change is made. The kernel releases it when its holder dies.
+/// Held while a change is made. The kernel releases it when its holder has died, and with it every
+/// process that was started meanwhile: an nft that goes on alone may be about to commit, and who
+/// comes next must meet what it made, not the moment before.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
@@ -60,9 +65,11 @@ impl State {
     pub fn lock(&self) -> Result<Lock, StateError> {
         make_directory(&self.run)?;
         let path = self.run.join("lock");
+        // Without `CLOEXEC`: flock(2) is of the open file, which nft inherits. Nothing else is
+        // started while the lock is held.
         let open = rustix::fs::open(
             &path,
-            OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+            OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW,
             Mode::from_raw_mode(0o600),
         );
         let file = File::from(open.map_err(|error| io("could not open", &path)(error.into()))?);

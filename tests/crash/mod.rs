@@ -32,18 +32,61 @@ enum Who {
     Other,
 }
 
+/// What happens before an effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    GoesOn,
+    /// The program is killed; an nft that is just started goes on alone to its end.
+    Dies,
+    /// The program is killed; the nft that is just started stands still.
+    Stands,
+}
+
+/// An nft whose fwctl was killed, and which has not done anything yet.
+#[derive(Debug)]
+pub struct Orphan(Pid);
+
+impl Orphan {
+    /// Lets it go on, to its end.
+    pub fn finish(self) {
+        kill(self.0, Signal::SIGCONT).unwrap();
+        await_end(self.0);
+    }
+}
+
 /// Runs `command`, whose program has the file name `program`. Before the effect number N, from 0,
 /// `dies(N, what)` says whether all ends there.
 pub fn run(command: &Command, program: &str, mut dies: impl FnMut(usize, &str) -> bool) -> End {
+    let next = |number, what: &str| if dies(number, what) { Next::Dies } else { Next::GoesOn };
+    trace(command, program, next).0
+}
+
+/// Kills the program when it has started nft for the time number `nth`, from 0; `None` where it
+/// does not start it so often.
+pub fn orphan(command: &Command, program: &str, nth: usize) -> Option<Orphan> {
+    let mut starts = 0;
+    let next = |_, what: &str| {
+        starts += usize::from(what == "start nft");
+        if starts > nth { Next::Stands } else { Next::GoesOn }
+    };
+    trace(command, program, next).1
+}
+
+fn trace(
+    command: &Command,
+    program: &str,
+    mut next: impl FnMut(usize, &str) -> Next,
+) -> (End, Option<Orphan>) {
     let first = start(command);
     let mut threads: HashMap<Pid, Who> = HashMap::new();
     let mut effects = 0;
     let mut end = None;
+    let mut orphan = None;
     loop {
         // Only what this thread has started or traces; other tests have children, too.
         let status = match waitpid(None, Some(WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD)) {
             Ok(status) => status,
-            Err(nix::Error::ECHILD) => return end.unwrap(),
+            Err(nix::Error::ECHILD) => return (end.unwrap(), orphan),
             Err(error) => panic!("waitpid: {error}"),
         };
         let (pid, pass) = match status {
@@ -84,10 +127,16 @@ pub fn run(command: &Command, program: &str, mut dies: impl FnMut(usize, &str) -
         {
             let number = effects;
             effects += 1;
-            if dies(number, what) {
+            let next = next(number, what);
+            if next != Next::GoesOn {
                 end = Some(End::Killed);
                 let _ = kill(first, Signal::SIGKILL);
-                if what == "start nft" {
+                if next == Next::Stands {
+                    // It meets the signal before its first instruction.
+                    kill(pid, Signal::SIGSTOP).unwrap();
+                    ptrace::detach(pid, None).unwrap();
+                    orphan = Some(Orphan(pid));
+                } else if what == "start nft" {
                     // It goes on alone.
                     ptrace::detach(pid, None).unwrap();
                     await_end(pid);
