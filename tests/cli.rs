@@ -225,6 +225,45 @@ fn a_policy_that_does_not_do_what_it_expects_ends_with_5() {
 }
 
 #[test]
+fn a_plan_says_what_the_guard_would_refuse_and_ends_as_if_it_did_not() {
+    // Nobody gets in on port 22, and somebody is logged in there.
+    let root = root_with("version = 1\n[[allow]]\nservice = [\"http\"]\n");
+    let toml = "[[allow]]\nports = [\"22/tcp\"]\nfrom  = [\"198.51.100.7\"]\n";
+    let plan = |args: &[&str], code_meant| {
+        let output = run(root.path(), &[&["plan", "--snapshot", WEB1], args].concat());
+        assert_eq!(code(&output), code_meant, "{args:?}: {}", stderr(&output));
+        stdout(&output)
+    };
+    let session = "SSH session of admin from 198.51.100.7 to port 22 could not be opened";
+    for columns in ["80", "160"] {
+        let mut command = fwctl(root.path());
+        command.env("COLUMNS", columns).args(["plan", "--snapshot", WEB1]);
+        let text = stdout(&command.output().expect("fwctl runs"));
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains("The guard would refuse it.") && words.contains(session), "{text}");
+        let indented = toml.lines().map(|line| format!("        {line}\n")).collect::<String>();
+        assert!(text.contains(&indented), "{text}");
+    }
+    plan(&["--detailed-exitcode"], 3);
+    let text = plan(&["--format", "markdown"], 0);
+    assert!(text.contains(session) && text.contains(&format!("````toml\n{toml}")), "{text}");
+    let json: serde_json::Value =
+        serde_json::from_str(&plan(&["--format", "json"], 0)).expect("JSON");
+    assert_eq!(json["guard"]["refusals"][0]["id"], "session");
+    assert_eq!(json["guard"]["refusals"][0]["fix"], toml);
+    // What it says to add mends it.
+    let policy = root.path().join("etc/fwctl/policy.toml");
+    let mended = format!("{}{toml}", std::fs::read_to_string(&policy).expect("a file"));
+    std::fs::write(&policy, mended).expect("a file");
+    let text = plan(&[], 0);
+    assert!(!text.contains("guard would refuse"), "{text}");
+    assert!(text.contains("note: on 22/tcp, 198.51.100.7 is let in and nothing"), "{text}");
+    let json: serde_json::Value =
+        serde_json::from_str(&plan(&["--format", "json"], 0)).expect("JSON");
+    assert_eq!(json["guard"]["refusals"], serde_json::json!([]));
+}
+
+#[test]
 fn what_is_no_snapshot_says_how_to_make_one() {
     let root = root_with(GOOD);
     std::fs::write(root.path().join("no.json"), "{}").expect("a file");

@@ -57,6 +57,44 @@ fn apply_makes_it_so_and_a_second_one_sends_nothing() {
 }
 
 #[test]
+fn off_shows_beforehand_what_opens_and_going_back_what_it_changes() {
+    let lab = Lab::new();
+    let _listeners = [22, 80, 5432, 6379].map(|port| lab.host.listen_tcp(&format!("[::]:{port}")));
+    lab.host.nft(
+        "table inet neighbour {\n chain input {\n type filter hook input priority 0\n \
+         tcp dport 6379 drop\n }\n}",
+    );
+    let host = Host::new(&lab.host);
+    host.policy(WEB);
+    host.apply();
+    host.policy("[[allow]]\nservice = [\"ssh\"]\n");
+    host.apply();
+    host.policy(WEB);
+    host.apply();
+    for arguments in ["off --yes", "off --yes --no-confirm"] {
+        let text = host.run(arguments, 0);
+        let (opens, _) = text.split_once("note: ").unwrap();
+        assert!(opens.contains("1 endpoint opens."), "{text}");
+        let words = opens.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains("from internet closed → open deny policy.toml:6"), "{text}");
+        assert!(opens.contains("+ 5432/tcp "), "{text}");
+        // Nobody filtered that before, and a neighbour keeps the other one closed.
+        assert!(!opens.contains("80/tcp") && !opens.contains("6379/tcp"), "{text}");
+        assert!(text.contains("Generation 4 rules for") || text.contains("fwctl is off"), "{text}");
+        if arguments == "off --yes" {
+            net::expect(&[
+                (Probe::tcp(&lab.internet, (HOST_WAN_V4, 5432)), Answer::Open),
+                (Probe::tcp(&lab.internet, (HOST_WAN_V4, 6379)), Answer::Silent),
+            ]);
+            host.run("rollback", 0);
+            let text = host.run("rollback 2 --yes --no-confirm", 0);
+            assert!(text.contains("  - 80/tcp "), "{text}");
+            host.run("rollback 3 --yes --no-confirm", 0);
+        }
+    }
+}
+
+#[test]
 fn what_was_changed_by_hand_is_found_shown_and_mended() {
     let namespace = Namespace::new("host");
     let host = Host::new(&namespace);

@@ -28,7 +28,7 @@ fn planned(policy: &str) -> Plan {
 fn golden(name: &str, policy: &str) {
     let plan = planned(policy);
     let view = report::plan::View { width: 80, verbose: false };
-    let shown = anstream::adapter::strip_str(&report::plan::text(&plan, view)).to_string();
+    let shown = anstream::adapter::strip_str(&report::plan::text(&plan, None, view)).to_string();
     for (file, is) in [("nft", text::table(&plan.table)), ("plan.txt", shown)] {
         let path = folder().join(format!("{name}.{file}"));
         if std::env::var_os("UPDATE").is_some() {

@@ -74,13 +74,13 @@ pub(super) fn carry_out(
         let seen = (plan.desired.generation, snapshot.ruleset.generation);
         remember(policy, snapshot, seen, state);
         if cut {
-            output.show(&report::plan::text(&plan, output.view()));
+            output.show(&report::plan::text(&plan, None, output.view()));
             let terms = confirmation.terms(policy.guard.confirm_within, snapshot);
             super::cut::denied(policy, user(&terms), snapshot, output);
         }
         return report_unchanged(plan.desired.generation, output);
     }
-    output.show(&report::plan::text(&plan, output.view()));
+    output.show(&report::plan::text(&plan, None, output.view()));
     let mut insisted = false;
     let guarded = match guard::guard(plan, policy, snapshot) {
         Ok(guarded) => guarded,

@@ -6,13 +6,21 @@ use super::{Exit, failure::Failure, output::Output, paths::Paths, wait};
 use crate::apply::{Applied, pending};
 use crate::compile::TABLE;
 use crate::model::nft::Family;
-use crate::plan::marker;
+use crate::observe::Snapshot;
+use crate::plan::{self, marker};
+use crate::policy::{self, MemoryFiles};
+use crate::report;
+use std::path::Path;
 use std::time::Duration;
+
+/// What stands in for the policy in force where that is not known: no zones but the built-in ones.
+const UNKNOWN: &str = "version = 1\n";
 
 /// How long it waits to be confirmed where neither the command line nor a policy says.
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// Takes fwctl's table out; the rules of others stay as they are. Until it is confirmed the rules
+/// Shows who could reach what that nobody reaches now, and takes fwctl's table out; the rules of
+/// others stay as they are. Until it is confirmed the rules
 /// only rest: the kernel puts them back in force by itself.
 #[derive(Debug, clap::Args)]
 pub struct Off {
@@ -35,11 +43,8 @@ pub fn run(off: &Off, paths: &Paths, output: &Output) -> Result<Exit, Failure> {
         output.result("Nothing to change: fwctl is not in force.\n")?;
         return Ok(Exit::Done);
     };
-    output.note(
-        "Every port that only fwctl closes will be reachable again, databases too. The rules of \
-         others (Docker, ufw, firewalld) stay as they are.",
-    );
-    if !off.confirmation.yes && !agreed("Take fwctl's table out?") {
+    output.show(&opens(&snapshot, output));
+    if !off.confirmation.yes && !agreed("\nTake fwctl's table out?") {
         return Err(Failure::new(Exit::Failed, "not taken out: the answer was no")
             .state(super::inputs::UNTOUCHED));
     }
@@ -71,4 +76,15 @@ pub fn run(off: &Off, paths: &Paths, output: &Output) -> Result<Exit, Failure> {
         }
         Applied::Unchanged | Applied::InForce { .. } => Ok(Exit::Done),
     }
+}
+
+/// Who reaches what that cannot be reached now.
+fn opens(snapshot: &Snapshot, output: &Output) -> String {
+    let policy = snapshot.installed.as_ref().map(|installed| installed.policy.clone());
+    let policy = policy.unwrap_or_else(|| {
+        let path = Path::new("policy.toml");
+        let files = MemoryFiles::default().with(path, UNKNOWN);
+        policy::load(&files, path).expect("it has nothing but its version").policy
+    });
+    report::plan::off(&snapshot.host.name, &plan::off(&policy, snapshot), output.view())
 }

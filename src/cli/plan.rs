@@ -4,6 +4,7 @@ use super::args::{Global, Host};
 use super::confirmation::waiting;
 use super::{Exit, failure::Failure, inputs, output, output::Output, paths::Paths};
 use crate::compile::TABLE;
+use crate::guard;
 use crate::model::nft::Family;
 use crate::observe::Snapshot;
 use crate::plan::Outcome;
@@ -12,7 +13,8 @@ use crate::report;
 use clap::ValueEnum;
 use std::time::Duration;
 
-/// Shows what apply would change: for people, and in the rules. Changes nothing.
+/// Shows what apply would change: for people, and in the rules, and why the guard would refuse it.
+/// Changes nothing.
 #[derive(Debug, clap::Args)]
 pub struct Plan {
     /// Which host.
@@ -52,10 +54,14 @@ pub fn run(plan: &Plan, global: &Global, paths: &Paths, output: &Output) -> Resu
         no_change_waits(&snapshot)?;
     }
     let planned = super::apply::planned(&policy, &snapshot)?;
+    // Information only: apply asks again, about the host as it is then.
+    let findings = (planned.outcome != Outcome::Unchanged)
+        .then(|| guard::findings(&planned, &policy, &snapshot));
+    let findings = findings.as_ref();
     output::data(&match plan.format {
-        Format::Text => report::plan::text(&planned, output.view()),
-        Format::Json => report::plan::json(&planned),
-        Format::Markdown => report::plan::markdown(&planned),
+        Format::Text => report::plan::text(&planned, findings, output.view()),
+        Format::Json => report::plan::json(&planned, findings),
+        Format::Markdown => report::plan::markdown(&planned, findings),
     })?;
     let violated = planned.expectations.iter().any(|result| !result.failures.is_empty());
     Ok(if violated {

@@ -57,6 +57,20 @@ pub enum What {
     Mosh,
 }
 
+impl What {
+    /// A stable word for programs.
+    pub(super) fn id(&self) -> &'static str {
+        match self {
+            Self::Session { .. } => "session",
+            Self::Running { .. } => "running-session",
+            Self::Listener(_) => "sshd",
+            Self::Keep => "keep",
+            Self::Tunnel { .. } => "vpn",
+            Self::Mosh => "mosh",
+        }
+    }
+}
+
 /// Why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {

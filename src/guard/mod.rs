@@ -50,14 +50,17 @@ impl GuardedPlan {
     }
 }
 
-/// Lets the plan through where every SSH session of the host goes on and could be opened anew,
-/// sshd and what `guard.keep` names stay reachable, the policy's expectations hold, and nobody
-/// else's DNAT is involved that cannot be judged.
-pub fn guard(
-    plan: Plan,
-    policy: &Policy,
-    snapshot: &Snapshot,
-) -> Result<GuardedPlan, Box<Refused>> {
+/// What the guard says of a plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// Every reason against it; where there is none, it is let through.
+    pub refusals: Vec<Refusal>,
+    /// What holds, and whoever applies it should know all the same.
+    pub cautions: Vec<Caution>,
+}
+
+/// What there is to say of a plan: for apply, and beforehand for its reader.
+pub fn findings(plan: &Plan, policy: &Policy, snapshot: &Snapshot) -> Findings {
     let without = pending::host_without(snapshot);
     let snapshot = without.as_ref();
     // Connections that are carried over go on by it, and open nothing anew.
@@ -82,6 +85,18 @@ pub fn guard(
             refusals.push(Refusal::ForeignDnat { manager: manager.clone() });
         }
     }
+    Findings { refusals, cautions }
+}
+
+/// Lets the plan through where every SSH session of the host goes on and could be opened anew,
+/// sshd and what `guard.keep` names stay reachable, the policy's expectations hold, and nobody
+/// else's DNAT is involved that cannot be judged.
+pub fn guard(
+    plan: Plan,
+    policy: &Policy,
+    snapshot: &Snapshot,
+) -> Result<GuardedPlan, Box<Refused>> {
+    let Findings { refusals, cautions } = findings(&plan, policy, snapshot);
     if refusals.is_empty() {
         Ok(GuardedPlan { plan, cautions })
     } else {

@@ -25,6 +25,15 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// A stable word for programs.
+    pub fn id(&self) -> &'static str {
+        match self {
+            Self::Lost(lost) => lost.what.id(),
+            Self::Expectation { .. } => "expectation",
+            Self::ForeignDnat { .. } => "foreign-dnat",
+        }
+    }
+
     /// What would be lost, in a sentence.
     pub fn message(&self) -> String {
         match self {

@@ -9,6 +9,7 @@ mod established;
 mod expectations;
 mod exposure;
 pub mod marker;
+mod off;
 pub mod pending;
 mod status;
 pub mod transaction;
@@ -17,6 +18,7 @@ pub mod way;
 pub use build::plan;
 pub use established::{Established, established};
 pub use expectations::expectations;
+pub use off::off;
 pub use status::{Counted, Ended, PutBack, STATUS_FORMAT, State, Status, Waiting, status};
 
 use crate::analyze::Decider;

@@ -1,6 +1,7 @@
 //! Plans of a web server with Docker, as tests of the reports need them.
 
 use crate::analyze::Decider;
+use crate::guard::{Cause, Caution, Findings, Lost, Refusal, What};
 use crate::model::nft::build;
 use crate::model::nft::{
     Chain, Element, ElementKey, Elements, Family, KeyType, Rule, Set, SetData, SetFlags, Table,
@@ -347,4 +348,43 @@ pub fn drifted() -> Plan {
 pub fn mixed() -> (Vec<Edit>, Vec<Edit>) {
     let add = |elements| Edit::AddElements { set: "blocklist_4".to_owned(), elements };
     (vec![add(prefixes(3))], vec![add(prefixes(1))])
+}
+
+/// Two ways in that the plan would close, one that a neighbour keeps closed, and one with a but.
+pub fn refused() -> Findings {
+    let port = "2222/tcp".parse().expect("a port");
+    let lost = |what, from: &str, cause| {
+        let witness = Some("192.0.2.20".to_owned());
+        let lost = Lost { what, from: from.to_owned(), port, witness, cause };
+        Refusal::Lost(Box::new(lost))
+    };
+    let end = |text: &str| text.parse().expect("an address and a port");
+    let session = What::Session {
+        remote: end("192.0.2.20:50000"),
+        dialled: end("192.0.2.10:2222"),
+        own: true,
+        user: Some("alice".to_owned()),
+    };
+    let rule = Decider {
+        table: "ip filter".to_owned(),
+        chain: "ufw-user-input".to_owned(),
+        rule: "tcp dport 2222 drop".to_owned(),
+        handle: Some(7),
+    };
+    let neighbour = Cause::Neighbour { rule, manager: Some("ufw") };
+    let origin = origin("policy.toml", 31);
+    Findings {
+        refusals: vec![
+            lost(session, "192.0.2.20", Cause::NoRule),
+            lost(What::Listener(end("0.0.0.0:2222")), "192.0.2.20", Cause::NoRule),
+            lost(What::Listener(end("[::]:2222")), "lan", neighbour),
+            // It stands in a section of its own.
+            Refusal::Expectation { origin, failure: "internet reaches 3306/tcp".to_owned() },
+        ],
+        cautions: vec![Caution::OneAddress {
+            source: "192.0.2.20".parse().expect("an address"),
+            within: "192.0.2.20/32".parse().expect("a prefix"),
+            port,
+        }],
+    }
 }

@@ -1,19 +1,23 @@
 //! A plan for a merge request: Markdown as GitHub and GitLab read it.
 
-use super::{drift, established, rules, summary};
+use super::{drift, established, guarded, rules, summary};
+use crate::guard::Findings;
 use crate::plan::{Outcome, Plan};
 use crate::report::exposure::{self, Change, Row};
 use crate::report::layout::clean;
 use crate::report::phrase;
 use std::fmt::Write as _;
 
-/// What apply would change, for a reviewer.
-pub fn markdown(plan: &Plan) -> String {
+/// What apply would change, for a reviewer. `findings` is what the guard says of it.
+pub fn markdown(plan: &Plan, findings: Option<&Findings>) -> String {
     let rows = exposure::rows(&plan.exposure, false);
     let read = plan.taken_at.strftime("%Y-%m-%d %H:%M:%S UTC");
     let mut out = format!("## {}\n\n", escape(&summary::headline(plan)));
-    let _ =
-        writeln!(out, "{}\n\nThe host as it was on {read}.", escape(&summary::effect(plan, &rows)));
+    let effect = escape(&summary::effect(plan, findings, &rows));
+    let _ = writeln!(out, "{effect}\n\nThe host as it was on {read}.");
+    if let Some(findings) = findings {
+        refused(&mut out, findings);
+    }
     for (change, title) in [
         (Change::Closes, "Closes"),
         (Change::Opens, "Opens"),
@@ -41,8 +45,9 @@ pub fn markdown(plan: &Plan) -> String {
         }
         let _ = writeln!(out, "\n{}", established::REMARK);
     }
-    for notice in &plan.notices {
-        let _ = writeln!(out, "\n> **Note:** {}", escape(&notice.message.replace('\n', " ")));
+    let cautions = findings.into_iter().flat_map(guarded::cautions);
+    for message in plan.notices.iter().map(|notice| notice.message.clone()).chain(cautions) {
+        let _ = writeln!(out, "\n> **Note:** {}", escape(&message.replace('\n', " ")));
     }
     if !plan.drift.is_empty() {
         let _ = writeln!(out, "\n### {}\n", drift::title(plan));
@@ -54,6 +59,29 @@ pub fn markdown(plan: &Plan) -> String {
     table(&mut out, &rows, plan.outcome);
     diff(&mut out, plan);
     out
+}
+
+/// Why apply would be refused, and what mends that.
+fn refused(out: &mut String, findings: &Findings) {
+    if guarded::refusals(findings).next().is_none() {
+        return;
+    }
+    let _ = writeln!(out, "\n### {}\n", guarded::TITLE);
+    for refusal in guarded::refusals(findings) {
+        let _ = writeln!(out, "- {}", escape(&refusal.message()));
+    }
+    let (fixes, advice) = guarded::mending(findings);
+    for own in advice {
+        let _ = writeln!(out, "\nNext: {}", spoken(&own));
+    }
+    if !fixes.is_empty() {
+        // No line of it can end the block: what anyone chose in it is addresses and interfaces.
+        let _ = writeln!(out, "\nNext: {}\n\n````toml", guarded::ADD);
+        for line in fixes.join("\n").lines() {
+            let _ = writeln!(out, "{}", clean(line));
+        }
+        out.push_str("````\n");
+    }
 }
 
 /// What neighbours keep closed although the policy lets it in.
@@ -172,6 +200,12 @@ fn escape(text: &str) -> String {
     out
 }
 
+/// A sentence of ours, in which commands stand between backquotes.
+fn spoken(text: &str) -> String {
+    let part = |(index, part)| if index % 2 == 0 { escape(part) } else { code(part) };
+    text.split('`').enumerate().map(part).collect()
+}
+
 /// Text in a code span: fenced by more backquotes than it holds in a row.
 fn code(text: &str) -> String {
     let text = clean(text).replace('|', "¦");
@@ -188,5 +222,6 @@ mod tests {
     fn names_that_anyone_chose_stay_text() {
         assert_eq!(escape("a|b <script> \x1b[31m"), "a\\|b \\<script\\> ?\\[31m");
         assert_eq!(code("x ``y"), "``` x ``y ```");
+        assert_eq!(spoken("try `a <b>` [now]"), "try `a <b>` \\[now\\]");
     }
 }

@@ -1,6 +1,7 @@
 //! A plan in two sentences: what it does to the table, and what that does to people.
 
-use super::rules;
+use super::{guarded, rules};
+use crate::guard::Findings;
 use crate::model::nft::Elements;
 use crate::plan::{Edit, Outcome, Plan};
 use crate::report::exposure::{Change, Row};
@@ -38,7 +39,21 @@ pub fn headline(plan: &Plan) -> String {
 }
 
 /// What that does to people.
-pub fn effect(plan: &Plan, rows: &[Row]) -> String {
+pub fn effect(plan: &Plan, findings: Option<&Findings>, rows: &[Row]) -> String {
+    let kept = rows.iter().filter(|row| !row.kept().is_empty()).count();
+    let kept = match kept {
+        0 => "",
+        1 => "Others keep 1 closed that the policy opens.",
+        many => &format!("Others keep {many} closed that the policy opens."),
+    };
+    let hand = if plan.drift.is_empty() { "" } else { "Someone changed the table by hand." };
+    let sentences = [&opening(rows), kept, hand, &expectations(plan), guarded::sentence(findings)];
+    let said: Vec<&str> = sentences.into_iter().filter(|own| !own.is_empty()).collect();
+    said.join(" ")
+}
+
+/// How many doors open and close.
+pub(super) fn opening(rows: &[Row]) -> String {
     let of = |kind: fn(Change) -> bool| {
         let hit = |row: &&Row| row.changes().iter().any(|(change, _)| kind(*change));
         rows.iter().filter(hit).count()
@@ -60,14 +75,7 @@ pub fn effect(plan: &Plan, rows: &[Row]) -> String {
     }
     let doors =
         if parts.is_empty() { "No endpoint opens or closes".to_owned() } else { list(&parts) };
-    let kept = rows.iter().filter(|row| !row.kept().is_empty()).count();
-    let kept = match kept {
-        0 => String::new(),
-        1 => "Others keep 1 closed that the policy opens. ".to_owned(),
-        many => format!("Others keep {many} closed that the policy opens. "),
-    };
-    let hand = if plan.drift.is_empty() { "" } else { "Someone changed the table by hand. " };
-    format!("{doors}. {kept}{hand}{}", expectations(plan)).trim_end().to_owned()
+    format!("{doors}.")
 }
 
 fn expectations(plan: &Plan) -> String {

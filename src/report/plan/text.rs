@@ -1,6 +1,7 @@
 //! A plan for a terminal.
 
-use super::{View, drift, established, rules, summary, table};
+use super::{View, drift, established, guarded, rules, summary, table};
+use crate::guard::Findings;
 use crate::plan::{Edit, Plan};
 use crate::report::exposure::{self, Change, Reach, Row};
 use crate::report::layout::{Cell, Table, labelled, styled, wrap};
@@ -15,25 +16,23 @@ const LINES: usize = 60;
 /// How many connections are shown unless everything is wanted.
 const CONNECTIONS: usize = 20;
 
-/// What apply would change, for a person.
-pub fn text(plan: &Plan, view: View) -> String {
+/// What apply would change, for a person. `findings` is what the guard says of it, where that is
+/// not said by the command itself.
+pub fn text(plan: &Plan, findings: Option<&Findings>, view: View) -> String {
     let rows = exposure::rows(&plan.exposure, view.verbose);
     let mut out = String::new();
-    head(&mut out, plan, &rows, view);
-    for (change, title) in [
-        (Change::Closes, "Closes"),
-        (Change::Opens, "Opens"),
-        (Change::Narrows, "Open for less"),
-        (Change::Widens, "Open for more"),
-    ] {
-        doors(&mut out, &rows, change, title, view);
+    head(&mut out, plan, findings, &rows, view);
+    if let Some(findings) = findings {
+        guarded::text(&mut out, findings, view);
     }
+    changes(&mut out, &rows, view);
     kept(&mut out, &rows, view);
     expectations(&mut out, plan, view);
     going_on(&mut out, plan, view);
-    for notice in &plan.notices {
+    let cautions = findings.into_iter().flat_map(guarded::cautions);
+    for message in plan.notices.iter().map(|notice| notice.message.clone()).chain(cautions) {
         let _ = writeln!(out);
-        out.push_str(&labelled(0, "note:", style::WARNING, &notice.message, view.width));
+        out.push_str(&labelled(0, "note:", style::WARNING, &message, view.width));
     }
     out.push_str(&table::text(&rows, plan.outcome, view));
     rule_changes(&mut out, plan, view);
@@ -63,15 +62,27 @@ fn rule_changes(out: &mut String, plan: &Plan, view: View) {
     out.push_str(&rules::text(&blocks, view.width, (!view.verbose).then_some(LINES)));
 }
 
-fn head(out: &mut String, plan: &Plan, rows: &[Row], view: View) {
+fn head(out: &mut String, plan: &Plan, findings: Option<&Findings>, rows: &[Row], view: View) {
     for line in wrap(&summary::headline(plan), view.width) {
         let _ = writeln!(out, "{}", styled(style::STRONG, &line));
     }
-    for line in wrap(&summary::effect(plan, rows), view.width) {
+    for line in wrap(&summary::effect(plan, findings, rows), view.width) {
         let _ = writeln!(out, "{line}");
     }
     let read = plan.taken_at.strftime("The host as it was on %Y-%m-%d at %H:%M:%S UTC.");
     let _ = writeln!(out, "{}", styled(style::FAINT, &read.to_string()));
+}
+
+/// The doors that close and open.
+pub(super) fn changes(out: &mut String, rows: &[Row], view: View) {
+    for (change, title) in [
+        (Change::Closes, "Closes"),
+        (Change::Opens, "Opens"),
+        (Change::Narrows, "Open for less"),
+        (Change::Widens, "Open for more"),
+    ] {
+        doors(out, rows, change, title, view);
+    }
 }
 
 /// The doors with which this happens: one line for each change where it fits, else the door and
