@@ -241,7 +241,7 @@ fn a_plan_says_what_the_guard_would_refuse_and_ends_as_if_it_did_not() {
         let text = stdout(&command.output().expect("fwctl runs"));
         let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(words.contains("The guard would refuse it.") && words.contains(session), "{text}");
-        let indented = toml.lines().map(|line| format!("        {line}\n")).collect::<String>();
+        let indented = format!("        {}\n", toml.trim_end().replace('\n', "\n        "));
         assert!(text.contains(&indented), "{text}");
     }
     plan(&["--detailed-exitcode"], 3);

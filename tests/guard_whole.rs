@@ -6,9 +6,9 @@
 #[path = "guard/support.rs"]
 mod support;
 
-use fwctl::guard::{Cause, Caution, What};
+use fwctl::guard::{Cause, Caution, What, lost_on};
 use fwctl::model::Protocol;
-use fwctl::model::nft::Table;
+use fwctl::model::nft::{Family, Table};
 use fwctl::observe::{LinkKind, Snapshot, Socket, SocketState, Tunnel, TunnelPeer};
 use std::net::SocketAddr;
 use support::{cautioned, host, judged, lost, refused_until_mended, session, ufw_host};
@@ -97,6 +97,21 @@ fn a_rule_by_hand_is_named_with_the_command_that_deletes_it() {
     let refusals = judged(SSH, &host).expect_err("let through");
     let advice = refusals[0].advice().unwrap();
     assert!(advice.contains("`nft delete rule ip mine in handle 7`"), "{advice}");
+}
+
+#[test]
+fn what_a_neighbour_closes_while_the_change_is_made_is_lost_also_where_nobody_is_logged_in() {
+    let policy = support::policy(SSH);
+    let open = bare(host());
+    let mut closed = open.clone();
+    let drops = neighbour(&serde_json::json!([dials_22(), { "verdict": "drop" }]));
+    closed.ruleset.tables = vec![Table { family: Family::Inet, ..drops }];
+    let found = lost_on(&policy, &closed, &open);
+    assert!(found.iter().all(|own| matches!(own.what, What::Listener(_))), "{found:#?}");
+    assert!(!found.is_empty());
+    assert_eq!(lost_on(&policy, &open, &open), []);
+    // It was so before.
+    assert_eq!(lost_on(&policy, &closed, &closed), []);
 }
 
 #[test]

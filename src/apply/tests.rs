@@ -184,6 +184,39 @@ fn a_change_that_cannot_be_taken_back_says_so() {
 }
 
 #[test]
+fn an_armed_change_that_is_not_what_was_planned_is_taken_back_or_that_is_said() {
+    let within = std::time::Duration::from_secs(60);
+    let armed = |bench: &Bench| {
+        let table = bench.plan().table;
+        let mut armed = beside::arm(None, Some(&table), 1, within).expect("nothing is there").table;
+        // A rule that was planned is not there.
+        let copied = armed.chains.iter_mut().find(|chain| chain.name == "p1_default");
+        copied.expect("the default has a chain").rules.pop().expect("it has rules");
+        armed
+    };
+    let arm = |bench: &Bench| {
+        let lock = bench.state.lock().expect("is free");
+        let terms = (&Terms::default(), within);
+        pending::arm(&lock, bench.guarded(), &bench.policy, terms, &bench.state, &bench.kernel)
+    };
+    let bench = Bench::new();
+    bench.outcomes(vec![Ok(None), Ok(Some(armed(&bench))), Ok(None)]);
+    let error = arm(&bench).expect_err("is not what was planned");
+    assert!(matches!(error, ApplyError::TakenBack { .. }), "{error}");
+    assert!(error.to_string().contains("chain p1_default lacks a rule"), "{error}");
+    assert!(bench.kernel.ran.borrow()[2].starts_with("delete rule inet fwctl "));
+    let end = bench.state.read_attempt().and_then(|attempt| attempt.end);
+    assert_eq!(end.map(|end| end.how), Some(crate::observe::How::RolledBack));
+    // nft fails just then: the kernel takes it back at the deadline.
+    let bench = Bench::new();
+    bench.outcomes(vec![Ok(None), Ok(Some(armed(&bench))), Err(())]);
+    let error = arm(&bench).expect_err("is not what was planned");
+    assert!(matches!(error, ApplyError::NotTakenBack { .. }), "{error}");
+    assert_eq!(bench.state.read_attempt().and_then(|attempt| attempt.end), None);
+    assert!(!bench.confirmed());
+}
+
+#[test]
 fn a_disk_that_fails_before_the_change_prevents_it_and_one_that_fails_after_is_told() {
     let bench = Bench::new();
     let library = bench.root.path().join("var/lib");

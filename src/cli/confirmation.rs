@@ -156,7 +156,8 @@ pub fn failed(error: &ApplyError) -> Failure {
         ApplyError::NotTakenBack { .. } => (
             Exit::Failed,
             "the rules in force are neither the old nor the new ones",
-            "`fwctl off --no-confirm --yes` takes our table out",
+            "`fwctl rollback` where the change waits to be confirmed, else \
+             `fwctl off --no-confirm --yes`, which takes our table out",
         ),
         ApplyError::Unrecorded { .. } => {
             (Exit::Failed, "the new rules are in force", "mend the disk, then `fwctl status`")

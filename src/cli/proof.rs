@@ -42,7 +42,7 @@ pub fn proved(made: &Made<'_>) -> Result<(), Failure> {
         .into_iter()
         .flat_map(|result| result.failures)
         .collect();
-    let lost = guard::lost_on(made.policy, &now);
+    let lost = guard::lost_on(made.policy, &now, made.before);
     if causes.is_empty() && lost.is_empty() {
         return Ok(());
     }

@@ -104,8 +104,9 @@ pub fn guard(
     }
 }
 
-/// What is lost on a host as it is: for what was read back after a change.
-pub fn lost_on(policy: &Policy, snapshot: &Snapshot) -> Vec<Lost> {
-    let live = Analyzer::new(snapshot);
-    Proof::new(policy, snapshot, (&live, &live, &live)).all().0
+/// What is lost on a host as it is: for what was read back after a change. `before` is the host as
+/// it was before that; what was closed then already is not lost.
+pub fn lost_on(policy: &Policy, snapshot: &Snapshot, before: &Snapshot) -> Vec<Lost> {
+    let (before, now) = (Analyzer::new(before), Analyzer::new(snapshot));
+    Proof::new(policy, snapshot, (&before, &now, &now)).all().0
 }

@@ -5,6 +5,9 @@
 //! removes a file; that `nft`, its child, is started; and that `nft` sends something to the kernel.
 //! Killed before nft is started or sends, nft dies with it or goes on alone, as the case may be.
 
+// Each test file compiles this module anew and uses a part of it.
+#![allow(dead_code)]
+
 use nix::libc;
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::{Signal, kill};

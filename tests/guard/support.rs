@@ -6,7 +6,7 @@
 use fwctl::guard::{Caution, Lost, Refusal, guard};
 use fwctl::observe::{Snapshot, SshSession};
 use fwctl::plan::plan;
-use fwctl::policy::{self, MemoryFiles};
+use fwctl::policy::{self, MemoryFiles, Policy};
 use std::path::Path;
 
 /// A host with sshd on port 22 of both IP versions, and nobody logged in.
@@ -43,10 +43,14 @@ pub fn judged(policy: &str, snapshot: &Snapshot) -> Result<(), Vec<Refusal>> {
     cautioned(policy, snapshot).map(drop)
 }
 
-pub fn cautioned(policy: &str, snapshot: &Snapshot) -> Result<Vec<Caution>, Vec<Refusal>> {
+pub fn policy(text: &str) -> Policy {
     let path = Path::new("/etc/fwctl/policy.toml");
-    let files = MemoryFiles::default().with(path, format!("version = 1\n{policy}"));
-    let policy = policy::load(&files, path).unwrap_or_else(|errors| panic!("{errors:?}")).policy;
+    let files = MemoryFiles::default().with(path, format!("version = 1\n{text}"));
+    policy::load(&files, path).unwrap_or_else(|errors| panic!("{errors:?}")).policy
+}
+
+pub fn cautioned(text: &str, snapshot: &Snapshot) -> Result<Vec<Caution>, Vec<Refusal>> {
+    let policy = policy(text);
     let plan = plan(&policy, snapshot).unwrap();
     match guard(plan, &policy, snapshot) {
         Ok(guarded) => Ok(guarded.cautions().to_vec()),
