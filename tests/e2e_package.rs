@@ -7,6 +7,7 @@ mod net;
 
 use host::{Host, Knocking};
 use net::Answer::{Open, Silent};
+use net::{HOST_LAN_V6, HOST_WAN_V4};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -41,8 +42,15 @@ fn the_package_from_installation_to_purge() {
     );
     host.expect_from_outside(&[(22, Open), (80, Open)]);
 
-    // The shipped policy, applied as it came. From here on no packet to port 80 may be answered.
-    host.sh("/usr/bin/fwctl apply --no-confirm --yes");
+    // The shipped policy, applied as it came, over SSH, and confirmed from a new login. From here on
+    // no packet to port 80 may be answered.
+    let mut session = host.ssh(&host.lab.internet, HOST_WAN_V4);
+    let said = session.ask("/usr/bin/fwctl apply --yes");
+    assert!(said.contains("Generation 1 rules for 60 s"), "{said}");
+    let said = host.ssh(&host.lab.lan, HOST_LAN_V6).ask("/usr/bin/fwctl confirm");
+    assert!(said.contains("Generation 1 is confirmed, and stays"), "{said}");
+    assert_eq!(session.ask("echo on"), "on");
+    drop(session);
     host.expect_from_outside(&[(22, Open), (80, Silent)]);
     let applied = host.in_force();
     assert!(applied.starts_with("fwctl generation 1 sha256 "), "{applied}");

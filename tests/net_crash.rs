@@ -340,6 +340,13 @@ fn a_rollback_dies() {
 }
 
 #[test]
+fn going_back_to_a_generation_dies() {
+    let bench = changing();
+    bench.run("apply --yes --no-confirm", &[0]);
+    bench.kill_everywhere("rollback 1 --yes", Rules::Database, Rules::Web);
+}
+
+#[test]
 fn an_off_dies() {
     changing().kill_everywhere("off --yes", Rules::Web, Rules::None);
 }

@@ -176,6 +176,15 @@ fn a_change_that_is_confirmed_is_the_one_that_would_have_been_made_at_once() {
         assert!(status.contains("drift    none") && !status.contains("waits"), "{status}");
     }
     answers(&lab, &[(80, Answer::Open), (5432, Answer::Silent)]);
+    // One that was edited is not gone back to.
+    let kept = host.file("var/lib/fwctl/generations/2/installed.json");
+    let sound = std::fs::read(&kept).unwrap();
+    let edited = String::from_utf8_lossy(&sound).replace("5432", "5433");
+    std::fs::write(&kept, edited).unwrap();
+    let text = host.run("rollback 2 --yes", 1);
+    assert!(text.contains("its SHA-256 is another one") && text.contains("nothing was"), "{text}");
+    std::fs::write(&kept, sound).unwrap();
+    assert!(host.run("rollback 99 --yes", 1).contains("generation 99 is not kept on this host"));
     // Back to an earlier one, which waits as well.
     let text = host.run("rollback 2 --yes", 0);
     assert!(text.contains("Generation 4 rules for"), "{text}");
@@ -183,6 +192,11 @@ fn a_change_that_is_confirmed_is_the_one_that_would_have_been_made_at_once() {
     host.run("confirm 4", 0);
     let history = host.run("history", 0);
     assert!(history.contains("back to generation 2"), "{history}");
+    let mut said = host.command("rollback 3 --yes --no-confirm --message");
+    assert!(said.arg("the web again").output().unwrap().status.success());
+    let history = host.run("history", 0);
+    assert!(history.lines().next().unwrap().ends_with("the web again"), "{history}");
+    assert!(host.run("history 5", 0).contains("\nthe web again\n"));
     let shown = host.run("history 4", 0);
     assert!(shown.contains("- ") && shown.contains("+ "), "{shown}");
 }
@@ -390,6 +404,40 @@ fn whatever_a_dead_command_leaves_behind_the_next_one_puts_right() {
     assert!(host.run("off --yes", 0).contains("Nothing to change"));
     assert_eq!(host.live(), None);
     assert!(!confirmed.exists());
+}
+
+#[test]
+fn whoever_overrides_the_guard_is_told_and_has_the_way_back_all_the_same() {
+    let lab = Lab::new();
+    let _ssh = lab.host.listen_tcp("[::]:22");
+    let host = Host::new(&lab.host);
+    host.policy(SSH);
+    host.run("apply --yes --no-confirm", 0);
+    let before = host.rules();
+    host.policy("[[allow]]\nports = [\"80/tcp\"]\n");
+    let lost = "`guard.keep` names 22/tcp, and internet";
+    let text = host.run("apply --yes", 4);
+    assert!(text.contains(lost), "{text}");
+    // The plan says the same beforehand, and is none the worse for it.
+    let plan = host.run("plan", 0).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(plan.contains("The guard would refuse it.") && plan.contains(lost), "{plan}");
+    host.run("plan --detailed-exitcode", 3);
+    // At once there would be no way back.
+    let text = host.run("apply --yes --no-confirm --override-guard", 4);
+    assert!(text.contains("leave out `--no-confirm`") && text.contains("nothing was"), "{text}");
+    assert_eq!(host.rules(), before);
+    let text = host.run("apply --yes --confirm-within 10s --override-guard", 0);
+    assert!(text.contains("overridden: ") && text.contains(lost), "{text}");
+    answers(&lab, &[(22, Answer::Silent)]);
+    host.expire();
+    answers(&lab, &[(22, Answer::Open)]);
+    // Going back is guarded as well.
+    host.run("apply --yes --override-guard", 0);
+    host.run("confirm", 0);
+    host.run("rollback 1 --yes --no-confirm", 0);
+    let text = host.run("rollback 3 --yes", 4);
+    assert!(text.contains(lost), "{text}");
+    assert_eq!(host.rules(), before);
 }
 
 #[test]

@@ -57,13 +57,15 @@ pub fn run(rollback: &Rollback, paths: &Paths, output: &Output) -> Result<Exit, 
     let lock = lock(&state)?;
     let kernel = kernel()?;
     nothing_waits(&lock, &state, &kernel)?;
-    let Some(kept) = state.read_generation(generation) else {
-        return Err(Failure::new(
-            Exit::Failed,
-            format!("generation {generation} is not kept on this host, or not readable"),
-        )
-        .state(UNTOUCHED)
-        .hint("`fwctl history` lists those that are"));
+    let kept = match state.sound_generation(generation) {
+        Ok(sound) => sound.installed,
+        // What was edited or torn may be anything: it is never applied.
+        Err(damage) => {
+            let headline = format!("generation {generation} is not kept on this host, or damaged");
+            return Err(Failure::from_error(Exit::Failed, headline, &damage)
+                .state(UNTOUCHED)
+                .hint("`fwctl history` lists those that are kept"));
+        }
     };
     let snapshot = host(paths, &state, Some(&lock))?;
     let mut confirmation = rollback.confirmation.clone();
