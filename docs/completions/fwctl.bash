@@ -282,7 +282,7 @@ _fwctl() {
             return 0
             ;;
         fwctl__subcmd__plan)
-            opts="-q -v -h --snapshot --format --detailed-exitcode --policy --color --quiet --verbose --help"
+            opts="-q -v -h --snapshot --format --out --detailed-exitcode --policy --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -294,6 +294,10 @@ _fwctl() {
                     ;;
                 --format)
                     COMPREPLY=($(compgen -W "text json markdown" -- "${cur}"))
+                    return 0
+                    ;;
+                --out)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --policy)

@@ -83,6 +83,7 @@ complete -c fwctl -n "__fish_fwctl_using_subcommand plan" -l snapshot -d 'Use th
 complete -c fwctl -n "__fish_fwctl_using_subcommand plan" -l format -d 'What to print' -r -f -a "text\t'For people'
 json\t'For programs: "fwctl.plan/1"'
 markdown\t'For a merge request'"
+complete -c fwctl -n "__fish_fwctl_using_subcommand plan" -l out -d 'Save the plan in this file as well: `fwctl apply FILE` makes it, unless the host has changed since. `--snapshot` makes it for a server from another machine' -r -F
 complete -c fwctl -n "__fish_fwctl_using_subcommand plan" -l policy -d 'The policy file [default: /etc/fwctl/policy.toml]' -r -F
 complete -c fwctl -n "__fish_fwctl_using_subcommand plan" -l color -d 'When to use colours [default: auto]; NO_COLOR is honoured' -r -f -a "auto\t'Where the stream is a terminal'
 always\t'Always'

@@ -4,22 +4,27 @@ use super::args::Global;
 use super::confirmation::{Confirmation, failed, nothing_waits, tried};
 use super::inputs::{self, UNTOUCHED};
 use super::proof::{self, Made};
-use super::{Exit, failure::Failure, output, output::Output, paths::Paths, wait};
+use super::{Exit, failure::Failure, output, output::Output, paths::Paths, saved, wait};
 use crate::apply::{self, Applied, Lock, Seen, State, StateError, Terms, pending};
 use crate::compile::Environment;
 use crate::guard::{self, Caution, GuardedPlan, Refused};
 use crate::observe::{self, Snapshot};
-use crate::plan::{self, Outcome, Plan};
+use crate::plan::{self, Outcome, Plan, Saved};
 use crate::policy::Policy;
 use crate::report;
 use std::io::IsTerminal as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Shows what changes, checks that nobody is locked out, and changes the rules in one transaction.
 /// The kernel takes the change back by itself unless it is confirmed in time, by `keep` at the
 /// prompt or by `fwctl confirm` from anywhere, even if every process here dies.
 #[derive(Debug, clap::Args)]
 pub struct Apply {
+    /// A plan that `fwctl plan --out` has saved, with its policy; it is refused where the host is not
+    /// as it was then
+    #[arg(value_name = "PLANFILE", conflicts_with = "policy")]
+    pub planfile: Option<PathBuf>,
+
     /// How the change is made.
     #[command(flatten)]
     pub confirmation: Confirmation,
@@ -42,10 +47,15 @@ pub fn run(
     output: &Output,
 ) -> Result<Exit, Failure> {
     can_ask(apply.confirmation.yes)?;
-    let policy = inputs::policy(global, paths, output.width)?;
+    let saved = apply.planfile.as_deref().map(saved::read).transpose()?;
+    let (policy, reviewed) = match saved {
+        Some(Saved { policy, plan, .. }) => (policy, Some(plan)),
+        None => (inputs::policy(global, paths, output.width)?, None),
+    };
     let state = state(paths);
     let lock = lock(&state)?;
     if !apply.cut
+        && reviewed.is_none()
         && let Some(generation) = unchanged(&policy, &state)
     {
         return report_unchanged(generation, output);
@@ -53,8 +63,23 @@ pub fn run(
     let kernel = kernel()?;
     nothing_waits(&lock, &state, &kernel)?;
     let snapshot = host(paths, &state, Some(&lock))?;
-    let how = (&apply.confirmation, apply.override_guard, apply.cut);
+    let how = How {
+        confirmation: &apply.confirmation,
+        override_guard: apply.override_guard,
+        cut: apply.cut,
+        reviewed: reviewed.as_ref(),
+    };
     carry_out(lock, &policy, &snapshot, how, (&state, &kernel), output)
+}
+
+/// How a policy is applied.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct How<'a> {
+    pub confirmation: &'a Confirmation,
+    pub override_guard: bool,
+    pub cut: bool,
+    /// The plan that was reviewed: only that is made.
+    pub reviewed: Option<&'a Plan>,
 }
 
 /// Makes this host as the policy says.
@@ -62,7 +87,7 @@ pub(super) fn carry_out(
     lock: Lock,
     policy: &Policy,
     snapshot: &Snapshot,
-    (confirmation, override_guard, cut): (&Confirmation, bool, bool),
+    How { confirmation, override_guard, cut, reviewed }: How<'_>,
     (state, kernel): (&State, &apply::Live),
     output: &Output,
 ) -> Result<Exit, Failure> {
@@ -79,6 +104,9 @@ pub(super) fn carry_out(
             super::cut::denied(policy, user(&terms), snapshot, output);
         }
         return report_unchanged(plan.desired.generation, output);
+    }
+    if let Some(reviewed) = reviewed {
+        saved::is_as_reviewed(reviewed, &plan, snapshot)?;
     }
     output.show(&report::plan::text(&plan, None, output.view()));
     let mut insisted = false;

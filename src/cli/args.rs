@@ -14,7 +14,8 @@ Begin with a policy of two lines:
 
 Review the change of a server on another machine:
   fwctl snapshot > web1.json
-  fwctl plan --snapshot web1.json --format markdown
+  fwctl plan --snapshot web1.json --format markdown --out change.plan
+  fwctl apply change.plan      on the server, as it was reviewed
 
 Exit codes:
   0  done, or nothing to change
@@ -24,6 +25,7 @@ Exit codes:
   4  the guard refused: the change could lock somebody out
   5  an expectation of the policy does not hold
   6  rolled back, or confirmed too late
+  7  the host is not as it was when the plan was saved
   8  another change waits to be confirmed, or is in progress
 
 Files and environment:

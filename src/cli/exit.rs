@@ -19,6 +19,8 @@ pub enum Exit {
     Violated,
     /// Rolled back, or confirmed too late.
     RolledBack,
+    /// The host is not as it was when the plan was saved.
+    Stale,
     /// Another change is pending or in progress.
     Busy,
 }
@@ -34,6 +36,7 @@ impl Exit {
             Self::GuardRefused => 4,
             Self::Violated => 5,
             Self::RolledBack => 6,
+            Self::Stale => 7,
             Self::Busy => 8,
         }
     }

@@ -26,6 +26,7 @@ pub mod proof;
 pub mod reconnect;
 pub mod restore;
 pub mod rollback;
+pub mod saved;
 pub mod snapshot;
 pub mod status;
 pub mod wait;

@@ -2,7 +2,7 @@
 
 use super::args::{Global, Host};
 use super::confirmation::waiting;
-use super::{Exit, failure::Failure, inputs, output, output::Output, paths::Paths};
+use super::{Exit, failure::Failure, inputs, output, output::Output, paths::Paths, saved};
 use crate::compile::TABLE;
 use crate::guard;
 use crate::model::nft::Family;
@@ -11,6 +11,7 @@ use crate::plan::Outcome;
 use crate::plan::pending::{self, Pending, Phase};
 use crate::report;
 use clap::ValueEnum;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Shows what apply would change: for people, and in the rules, and why the guard would refuse it.
@@ -29,6 +30,11 @@ pub struct Plan {
         hide_possible_values = true
     )]
     pub format: Format,
+
+    /// Save the plan in this file as well: `fwctl apply FILE` makes it, unless the host has changed
+    /// since. `--snapshot` makes it for a server from another machine
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 
     /// Exit with 3 where there are changes
     #[arg(long)]
@@ -63,6 +69,10 @@ pub fn run(plan: &Plan, global: &Global, paths: &Paths, output: &Output) -> Resu
         Format::Json => report::plan::json(&planned, findings),
         Format::Markdown => report::plan::markdown(&planned, findings),
     })?;
+    if let Some(path) = &plan.out {
+        saved::write(path, policy, planned.clone())?;
+        output.note(&format!("Saved: `fwctl apply {}` makes it.", path.display()));
+    }
     let violated = planned.expectations.iter().any(|result| !result.failures.is_empty());
     Ok(if violated {
         Exit::Violated

@@ -1,6 +1,6 @@
 //! `fwctl rollback`: goes back, from a change that waits or to an earlier generation.
 
-use super::apply::{carry_out, host, kernel, lock, state};
+use super::apply::{How, carry_out, host, kernel, lock, state};
 use super::confirmation::{Confirmation, failed, nothing_waits};
 use super::inputs::UNTOUCHED;
 use super::{Exit, cut, failure::Failure, output::Output, paths::Paths, wait};
@@ -70,6 +70,11 @@ pub fn run(rollback: &Rollback, paths: &Paths, output: &Output) -> Result<Exit, 
     let snapshot = host(paths, &state, Some(&lock))?;
     let mut confirmation = rollback.confirmation.clone();
     confirmation.message.get_or_insert_with(|| format!("back to generation {generation}"));
-    let how = (&confirmation, rollback.override_guard, rollback.cut);
+    let how = How {
+        confirmation: &confirmation,
+        override_guard: rollback.override_guard,
+        cut: rollback.cut,
+        reviewed: None,
+    };
     carry_out(lock, &kept.policy, &snapshot, how, (&state, &kernel), output)
 }

@@ -12,6 +12,7 @@ pub(crate) mod fixture;
 mod golden;
 mod guarded;
 mod markdown;
+mod moved;
 mod off;
 mod rules;
 mod summary;
@@ -19,6 +20,7 @@ mod table;
 mod text;
 
 pub use markdown::markdown;
+pub use moved::moved;
 pub use off::off;
 pub use text::text;
 
