@@ -1,5 +1,6 @@
 //! Runs `nft(8)`: by its absolute path, with a bound on its time, and what it says kept.
 
+use super::state::inheritable;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -65,6 +66,8 @@ impl Nft {
         let mut stdin = memory(c"transaction").map_err(failed)?;
         stdin.write_all(transaction.as_bytes()).and_then(|()| stdin.rewind()).map_err(failed)?;
         let mut stderr = memory(c"complaint").map_err(failed)?;
+        // Until nft has ended the lock is held, whether we live or not.
+        let lock = inheritable().map_err(failed)?;
         let mut child = Command::new(&self.path)
             .args(["-f", "-"])
             .env_clear()
@@ -73,6 +76,7 @@ impl Nft {
             .stderr(stderr.try_clone().map_err(failed)?)
             .spawn()
             .map_err(failed)?;
+        drop(lock);
         let ended = wait(&mut child, Instant::now() + TIMEOUT);
         if !matches!(ended, Ok(true)) {
             // It is our own child and not reaped yet, so the id is still its.

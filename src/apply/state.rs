@@ -6,7 +6,9 @@
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// What went wrong on disk. The kernel's rules are as they were.
 #[derive(Debug, thiserror::Error)]
@@ -47,12 +49,22 @@ pub struct State {
     run: PathBuf,
 }
 
-/// Held while a change is made. The kernel releases it when its holder has died, and with it every
-/// process that was started meanwhile: an nft that goes on alone may be about to commit, and who
-/// comes next must meet what it made, not the moment before.
+/// Held while a change is made. The kernel releases it when its holder has died, and with it the
+/// nft that this one had started: it goes on alone and may be about to commit, and whoever comes
+/// next must meet what it made, not the moment before.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    _file: Arc<File>,
+}
+
+/// The lock that this process holds, for the nft that it starts.
+static HELD: Mutex<Weak<File>> = Mutex::new(Weak::new());
+
+/// The lock in a form that a process inherits which is started now. flock(2) is of the open file:
+/// it is held until the last of those who have it closes it. `None` where no lock is held.
+pub(super) fn inheritable() -> std::io::Result<Option<OwnedFd>> {
+    let held = HELD.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+    Ok(held.map(|file| rustix::io::dup(&*file)).transpose()?)
 }
 
 impl State {
@@ -65,16 +77,18 @@ impl State {
     pub fn lock(&self) -> Result<Lock, StateError> {
         make_directory(&self.run)?;
         let path = self.run.join("lock");
-        // Without `CLOEXEC`: flock(2) is of the open file, which nft inherits. Nothing else is
-        // started while the lock is held.
         let open = rustix::fs::open(
             &path,
-            OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW,
+            OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW,
             Mode::from_raw_mode(0o600),
         );
         let file = File::from(open.map_err(|error| io("could not open", &path)(error.into()))?);
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Lock { _file: file }),
+            Ok(()) => {
+                let file = Arc::new(file);
+                *HELD.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&file);
+                Ok(Lock { _file: file })
+            }
             Err(rustix::io::Errno::WOULDBLOCK) => Err(StateError::Locked { path }),
             Err(error) => Err(io("could not lock", &path)(error.into())),
         }
