@@ -119,7 +119,19 @@ fn exposed(now: &EndpointExposure, reviewed: &[EndpointExposure], sysctls: &Sysc
 type Fate = ((ZoneRef, IpFamily), (Verdict, Verdict));
 
 fn fates(own: &EndpointExposure) -> Vec<Fate> {
-    let told = |reach: &&ZoneReach| reach.decided_by != DecidedBy::Loopback;
+    // What containers reach of each other is their engine's, and another network changes it.
+    let told = |reach: &&ZoneReach| match reach.decided_by {
+        DecidedBy::Loopback => false,
+        DecidedBy::Engine => reach.before != reach.after,
+        DecidedBy::Allow
+        | DecidedBy::Deny
+        | DecidedBy::Default
+        | DecidedBy::ContainerNetwork
+        | DecidedBy::Neighbour
+        | DecidedBy::Host
+        | DecidedBy::PastPolicy
+        | DecidedBy::Unclear => true,
+    };
     let fate =
         |reach: &ZoneReach| ((reach.zone.clone(), reach.family), (reach.before, reach.after));
     own.reach.iter().filter(told).map(fate).collect()
