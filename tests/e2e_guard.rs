@@ -27,9 +27,13 @@ fn fix(answer: &str) -> String {
 fn refused_until_mended(host: &Host, ssh: &mut Session, policy: &str) -> String {
     let policy = format!("version = 1\n{policy}");
     host.write(POLICY, &policy);
+    let plan = ssh.ask("fwctl plan; echo exit $?");
     let answer = ssh.ask(APPLY);
     assert!(answer.ends_with("exit 4"), "{answer}");
     assert!(!host.sh("nft list tables").contains("fwctl"), "refused, and yet changed");
+    // Whoever reads the plan knows it beforehand.
+    assert!(plan.contains("The guard would refuse this") && plan.ends_with("exit 0"), "{plan}");
+    assert!(fix(&answer).lines().all(|line| plan.contains(line)), "{plan}\n{answer}");
     host.write(POLICY, &format!("{policy}\n{}", fix(&answer)));
     let mended = ssh.ask(APPLY);
     assert!(mended.ends_with("exit 0"), "{answer}\n{mended}");
