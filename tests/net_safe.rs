@@ -197,6 +197,11 @@ fn a_change_that_is_confirmed_is_the_one_that_would_have_been_made_at_once() {
     let history = host.run("history", 0);
     assert!(history.lines().next().unwrap().ends_with("the web again"), "{history}");
     assert!(host.run("history 5", 0).contains("\nthe web again\n"));
+    // What was written then; also of one that was gone back to.
+    assert_eq!(host.run("history 2 --policy-text", 0), format!("version = 1\n{DB}"));
+    assert_eq!(host.run("history 5 --policy-text", 0), format!("version = 1\n{WEB}"));
+    let snapshot = host.run("snapshot", 0);
+    assert!(snapshot.contains("\"policy.toml\"") && !snapshot.contains("[[allow]]"));
     let shown = host.run("history 4", 0);
     assert!(shown.contains("- ") && shown.contains("+ "), "{shown}");
 }

@@ -230,7 +230,7 @@ _fwctl() {
             return 0
             ;;
         fwctl__subcmd__history)
-            opts="-q -v -h --policy --color --quiet --verbose --help"
+            opts="-q -v -h --policy-text --policy --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -132,6 +132,7 @@ complete -c fwctl -n "__fish_fwctl_using_subcommand history" -l policy -d 'The p
 complete -c fwctl -n "__fish_fwctl_using_subcommand history" -l color -d 'When to use colours [default: auto]; NO_COLOR is honoured' -r -f -a "auto\t'Where the stream is a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c fwctl -n "__fish_fwctl_using_subcommand history" -l policy-text -d 'Print the policy from which it was made, as it was written'
 complete -c fwctl -n "__fish_fwctl_using_subcommand history" -s q -l quiet -d 'Print results, warnings and failures only'
 complete -c fwctl -n "__fish_fwctl_using_subcommand history" -s v -l verbose -d 'Print everything: long lists, endpoints that nobody reaches'
 complete -c fwctl -n "__fish_fwctl_using_subcommand history" -s h -l help -d 'Print help'

@@ -11,6 +11,10 @@ pub struct History {
     /// Show what this generation changed against the one before it
     #[arg(value_name = "GENERATION")]
     pub generation: Option<u32>,
+
+    /// Print the policy from which it was made, as it was written
+    #[arg(long = "policy-text", requires = "generation")]
+    pub policy_text: bool,
 }
 
 /// Lists them.
@@ -28,6 +32,11 @@ pub fn run(history: &History, paths: &Paths, output: &Output) -> Result<Exit, Fa
         .state(UNTOUCHED)
         .hint("`fwctl history` lists those that are"));
     };
+    if history.policy_text {
+        let installed = kept[index].installed.as_ref();
+        output::data(&report::history::policy(installed.map(|own| &own.policy)))?;
+        return Ok(Exit::Done);
+    }
     let before = kept[..index].iter().rev().find(|kept| kept.table.is_some());
     output::data(&report::history::changes(&kept[index], before))?;
     Ok(Exit::Done)

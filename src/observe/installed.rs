@@ -19,8 +19,12 @@ pub fn read(root: &Path, warnings: &mut Vec<Warning>) -> Option<Installed> {
         warnings.push(Warning { subject: "installed".into(), message });
     };
     match std::fs::read(&path) {
-        Ok(bytes) => match serde_json::from_slice(&bytes) {
-            Ok(installed) => Some(installed),
+        Ok(bytes) => match serde_json::from_slice::<Installed>(&bytes) {
+            Ok(mut installed) => {
+                // A snapshot holds no contents of files.
+                installed.policy.sources.iter_mut().for_each(|file| file.text = None);
+                Some(installed)
+            }
             Err(error) => {
                 warn(format!("is broken (line {})", error.line()));
                 None

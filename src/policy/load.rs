@@ -11,6 +11,9 @@ use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::path::Path;
 
+/// The longest text that is kept with a policy. People do not write more.
+const LONGEST: usize = 64 * 1024;
+
 /// A policy that can be used, and what is odd about it.
 #[derive(Debug, Clone)]
 pub struct Loaded {
@@ -61,5 +64,6 @@ fn source_file(source: &SourceText) -> SourceFile {
         let _ = write!(hex, "{byte:02x}");
         hex
     });
-    SourceFile { name: source.name.clone(), path: source.path.clone(), sha256 }
+    let text = (source.text.len() <= LONGEST).then(|| source.text.clone());
+    SourceFile { name: source.name.clone(), path: source.path.clone(), sha256, text }
 }

@@ -78,6 +78,10 @@ pub struct SourceFile {
     pub path: Option<PathBuf>,
     /// SHA-256 of its text, hexadecimal.
     pub sha256: String,
+    /// Its text, for a reader of what was applied; `None` for a long list of addresses, which the
+    /// policy holds already, and in a snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
 }
 
 /// Where something in the policy was written.

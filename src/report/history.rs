@@ -5,6 +5,7 @@ use super::plan::View;
 use super::style;
 use crate::apply::Record;
 use crate::observe::{By, How};
+use crate::policy::Policy;
 use std::fmt::Write as _;
 
 /// The longest table whose lines are compared; longer ones differ whole.
@@ -90,6 +91,32 @@ pub fn changes(kept: &Record, before: Option<&Record>) -> String {
         let colour = if sign == '+' { style::ADDED } else { style::REMOVED };
         let text = format!("  {sign} {}", layout::clean(&line));
         let _ = writeln!(out, "{}", layout::styled(colour, &text));
+    }
+    out
+}
+
+/// The files of a policy, as they were written: one alone can be used again as it is.
+pub fn policy(policy: Option<&Policy>) -> String {
+    let files = policy.map_or(&[][..], |policy| &policy.sources);
+    if let [only] = files
+        && let Some(text) = &only.text
+    {
+        return text.clone();
+    }
+    let mut out = String::new();
+    if files.is_empty() {
+        out.push_str("# No policy: it took fwctl's table out.\n");
+    }
+    for file in files {
+        let place =
+            file.path.as_ref().map_or("built in".to_owned(), |own| own.display().to_string());
+        let _ = writeln!(out, "# --- {} ({place})", file.name);
+        match &file.text {
+            Some(text) => out.push_str(text),
+            None => {
+                let _ = writeln!(out, "# too long to be kept; its SHA-256 was {}", file.sha256);
+            }
+        }
     }
     out
 }
