@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
+#[path = "analyze/answers.rs"]
+mod answers;
 #[path = "analyze/counters.rs"]
 mod counters;
 #[path = "analyze/packets.rs"]
@@ -16,10 +18,10 @@ mod wrong;
 
 mod net;
 
+use answers::{agrees, question};
 use counters::{Expected, QUIET};
 use fwctl::analyze::guard::Guard;
-use fwctl::analyze::{Analyzer, Answer, ConnectionState, Fate, From, Packet};
-use fwctl::model::Protocol;
+use fwctl::analyze::{Analyzer, Answer, Fate, Packet};
 use fwctl::model::nft::Ruleset;
 use fwctl::observe::{Options, Snapshot, legacy, observe_with};
 use net::{HOST_LAN_V4, HOST_LAN_V6, HOST_WAN_V4, HOST_WAN_V6, Lab, Namespace};
@@ -283,26 +285,8 @@ fn look(host: &Namespace) -> Snapshot {
     snapshot
 }
 
-/// The same packet as the analysis takes it.
-fn question(interface: &str, sent: &Sent) -> Packet {
-    let from = From::Interface(interface.parse().unwrap());
-    let protocol = Protocol(sent.protocol);
-    let mut packet = Packet::new(from, sent.source, sent.destination, protocol, sent.port);
-    if protocol.has_ports() {
-        packet.source_port = sent.source_port;
-    }
-    if protocol == Protocol::TCP {
-        packet.tcp_flags = sent.tcp_flags;
-        // A reset opens no connection.
-        if sent.tcp_flags & 4 != 0 {
-            packet.state = ConnectionState::Invalid;
-        }
-    }
-    packet
-}
-
 /// What the analysis expects to be seen; `None` for an end that leads nowhere.
-fn expected(fate: &Fate, address: IpAddr, port: Option<u16>) -> Option<Seen> {
+fn arrives(fate: &Fate, address: IpAddr, port: Option<u16>) -> Option<Seen> {
     let namespace = match fate {
         Fate::Delivered => "host",
         Fate::Forwarded(Some(name)) => match name.as_str() {
@@ -313,20 +297,6 @@ fn expected(fate: &Fate, address: IpAddr, port: Option<u16>) -> Option<Seen> {
         _ => return None,
     };
     Some(Seen { namespace, address, port: port.unwrap_or(0) })
-}
-
-/// Whether what was seen is one of the possible ends; the second: whether only one was possible.
-fn agrees(answer: &Answer, seen: Option<&Seen>) -> (bool, bool) {
-    let mut agrees = false;
-    let mut certain = false;
-    for end in &answer.ends {
-        let guard = answer.guard(end);
-        let fits = matches!(end.fate, Fate::Unknown(_))
-            || expected(&end.fate, end.state.env.destination, end.state.env.port).as_ref() == seen;
-        agrees |= fits && guard != Guard::NEVER;
-        certain |= guard == Guard::ALWAYS && !matches!(end.fate, Fate::Unknown(_));
-    }
-    (agrees, certain)
 }
 
 fn setting(name: &str, default: u64) -> u64 {
@@ -359,12 +329,12 @@ fn compare(ground: &mut Ground, random: &mut Random, text: &str, tally: &mut Tal
     for (sender, sent) in &packets {
         let packet = question(ground.senders[*sender].0, sent);
         let answer = analyzer.ask(&packet);
-        let (mut fits, certain) = agrees(&answer, seen.get(&sent.id));
+        let (mut fits, certain) = agrees(&answer, seen.get(&sent.id), arrives);
         if !fits && !late {
             late = true;
             std::thread::sleep(Duration::from_millis(60));
             ground.drain(&mut seen);
-            fits = agrees(&answer, seen.get(&sent.id)).0;
+            fits = agrees(&answer, seen.get(&sent.id), arrives).0;
         }
         // A machine that is busy elsewhere loses packets; what a rule drops is dropped each time.
         for _ in 0..3 {
@@ -375,7 +345,7 @@ fn compare(ground: &mut Ground, random: &mut Random, text: &str, tally: &mut Tal
             seen.extend(ground.send(&[(*sender, sent.clone())]));
             std::thread::sleep(Duration::from_millis(100));
             ground.drain(&mut seen);
-            fits = agrees(&answer, seen.get(&sent.id)).0;
+            fits = agrees(&answer, seen.get(&sent.id), arrives).0;
         }
         if tally.packets.is_multiple_of(20) {
             compare_all_sources(&analyzer, &packet, text, &mut tally.wrong, &mut tally.all);
@@ -617,7 +587,7 @@ fn an_engine_that_misreads_a_construct_is_caught() {
             let analyzer = Analyzer::new(&snapshot);
             let caught = packets.iter().any(|(sender, sent)| {
                 let answer = analyzer.ask(&question(ground.senders[*sender].0, sent));
-                !agrees(&answer, seen.get(&sent.id)).0
+                !agrees(&answer, seen.get(&sent.id), arrives).0
             });
             if caught {
                 missed.retain(|own| *own != name);

@@ -1,0 +1,45 @@
+//! A packet that was sent, as a question; and whether where it arrived is what the analysis says.
+
+use crate::packets::{Seen, Sent};
+use fwctl::analyze::guard::Guard;
+use fwctl::analyze::{Answer, ConnectionState, Fate, From, Packet};
+use fwctl::model::Protocol;
+use std::net::IpAddr;
+
+/// The same packet as the analysis takes it.
+pub fn question(interface: &str, sent: &Sent) -> Packet {
+    let from = From::Interface(interface.parse().unwrap());
+    let protocol = Protocol(sent.protocol);
+    let mut packet = Packet::new(from, sent.source, sent.destination, protocol, sent.port);
+    if protocol.has_ports() {
+        packet.source_port = sent.source_port;
+    }
+    if protocol == Protocol::TCP {
+        packet.tcp_flags = sent.tcp_flags;
+        // What can stand at the beginning of a connection: SYN alone, or ACK of one that was not
+        // seen from its beginning (`tcp_new()`, `tcp_error()`).
+        const CONTROL: u8 = 0x17;
+        if !matches!(sent.tcp_flags & CONTROL, 2 | 16) {
+            packet.state = ConnectionState::Invalid;
+        }
+    }
+    packet
+}
+
+/// Whether what was seen is one of the possible ends; the second: whether only one was possible.
+pub fn agrees(
+    answer: &Answer,
+    seen: Option<&Seen>,
+    arrives: impl Fn(&Fate, IpAddr, Option<u16>) -> Option<Seen>,
+) -> (bool, bool) {
+    let mut agrees = false;
+    let mut certain = false;
+    for end in &answer.ends {
+        let guard = answer.guard(end);
+        let fits = matches!(end.fate, Fate::Unknown(_))
+            || arrives(&end.fate, end.state.env.destination, end.state.env.port).as_ref() == seen;
+        agrees |= fits && guard != Guard::NEVER;
+        certain |= guard == Guard::ALWAYS && !matches!(end.fate, Fate::Unknown(_));
+    }
+    (agrees, certain)
+}
