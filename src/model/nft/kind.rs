@@ -123,6 +123,14 @@ impl KeyType {
     pub const BOOLEAN: Self = Self::Other(39);
     /// `igmp_type`, 1 byte.
     pub const IGMP_TYPE: Self = Self::Other(42);
+    /// `time`, 8 bytes of milliseconds, host order.
+    pub const DURATION: Self = Self::Other(18);
+    /// `time` of a date, 8 bytes of nanoseconds since 1970, host order.
+    pub const DATE: Self = Self::Other(43);
+    /// `hour`, 4 bytes of seconds since midnight, host order.
+    pub const HOUR: Self = Self::Other(44);
+    /// `day`, 1 byte: 0 is Sunday.
+    pub const DAY: Self = Self::Other(45);
 
     /// nft's number of the type.
     pub fn number(self) -> u32 {

@@ -6,13 +6,14 @@
 use super::attr::Attributes;
 use super::keys::{ct_key, meta_key};
 use super::registers::Registers;
-use super::simple::{bytes, limit, log, name_len, object_kind, queue, reject, verdict};
+use super::simple::{bytes, limit, log, name_len, object_kind, queue, reject, synproxy, verdict};
 use super::xt;
 use crate::model::nft::{
     BitOp, Bytes, CompareOp, CtDirection, Family, FibFlags, FibResult, NatKind, Operand,
-    PayloadBase, Selector, SetOp, Statement, Transform, XtKind,
+    PayloadBase, Selector, SetOp, Statement, Transform, XtKind, text,
 };
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 /// The lengths in bytes of a set's key and data, which the expressions that use it leave out.
 #[derive(Debug, Clone, Copy, Default)]
@@ -103,9 +104,8 @@ impl<'t> Decoder<'t> {
             },
             "match" => self.xt(XtKind::Match, data)?,
             "target" => self.xt(XtKind::Target, data)?,
-            "last" | "synproxy" => {
-                Statement::Opaque { name: name.to_owned(), detail: String::new() }
-            }
+            "last" => Statement::Opaque { name: name.to_owned(), detail: String::new() },
+            "synproxy" => synproxy(data),
             "dup" | "fwd" => self.send_elsewhere(name, data),
             "flow_offload" => {
                 Statement::Opaque { name: name.to_owned(), detail: format!("@{}", data.text(1)?) }
@@ -330,13 +330,38 @@ impl<'t> Decoder<'t> {
         Some(Statement::Object { kind, name: data.text(2)? })
     }
 
+    /// `dup` has the address first, `fwd` the device.
     fn send_elsewhere(&self, name: &str, data: Attributes) -> Statement {
-        let operands: Vec<_> = [1, 2]
-            .into_iter()
-            .filter_map(|kind| data.be32(kind))
-            .map(|register| format!("{:?}", self.registers.operand(register)))
-            .collect();
-        Statement::Opaque { name: name.to_owned(), detail: operands.join(", ") }
+        let (address, device) = if name == "dup" { (1, 2) } else { (2, 1) };
+        let operand = |kind: u16| data.be32(kind).map(|register| self.registers.operand(register));
+        let mut words = Vec::new();
+        if let Some(address) = operand(address) {
+            let bytes = match &address.selector {
+                Selector::Immediate(bytes) => bytes.as_slice(),
+                _ => &[],
+            };
+            let known = match bytes.len() {
+                4 => bytes.first_chunk().map(|own| IpAddr::from(*own as [u8; 4])),
+                16 => bytes.first_chunk().map(|own| IpAddr::from(*own as [u8; 16])),
+                _ => None,
+            };
+            words.push(known.map_or_else(
+                || text::fields(&[address.clone()], self.family),
+                |own| own.to_string(),
+            ));
+        }
+        if let Some(device) = operand(device) {
+            let index = match &device.selector {
+                Selector::Immediate(bytes) => bytes.as_slice().first_chunk().copied(),
+                _ => None,
+            };
+            let device = index.map_or_else(
+                || text::fields(&[device.clone()], self.family),
+                |own| u32::from_ne_bytes(own).to_string(),
+            );
+            words.push(format!("device {device}"));
+        }
+        Statement::Opaque { name: name.to_owned(), detail: format!("to {}", words.join(" ")) }
     }
 
     fn xt(&self, kind: XtKind, data: Attributes) -> Option<Statement> {

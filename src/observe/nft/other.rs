@@ -2,7 +2,7 @@
 
 use super::attr::{Attributes, be32};
 use super::expression::Decoder;
-use crate::model::nft::{Selector, Statement};
+use crate::model::nft::{Operand, Selector, Statement, text};
 
 impl Decoder<'_> {
     /// Loads that fwctl does not interpret: named, with their attributes, so that equal ones
@@ -35,7 +35,8 @@ impl Decoder<'_> {
             && let Some(register) = number(1)
         {
             let len = number(3).unwrap_or(0) as usize;
-            words.push(format!("of={:?}", self.registers.read(register, len)));
+            let fields = text::fields(&self.registers.read(register, len), self.family);
+            words.push(format!("of={fields}"));
         }
         let detail = words.join(" ");
         if let Some(register) = number(target) {
@@ -51,7 +52,17 @@ impl Decoder<'_> {
         }
         // An assignment: `tcp option maxseg size set …`.
         let value = self.registers.operand(number(source?)?);
-        let detail = format!("set {detail} to {value:?}");
+        let value = match &value {
+            // As it will stand in the packet.
+            Operand { selector: Selector::Immediate(bytes), transforms }
+                if transforms.is_empty() && bytes.len() <= 8 =>
+            {
+                let bytes = bytes.as_slice().iter();
+                bytes.fold(0_u64, |all, byte| all << 8 | u64::from(*byte)).to_string()
+            }
+            value => text::fields(std::slice::from_ref(value), self.family),
+        };
+        let detail = format!("set {detail} to {value}");
         Some(Some(Statement::Opaque { name: name.to_owned(), detail }))
     }
 }

@@ -108,3 +108,16 @@ pub(super) fn queue(data: Attributes) -> Option<Statement> {
     let bypass = data.be16(3).unwrap_or(0) & NFT_QUEUE_FLAG_BYPASS != 0;
     Some(Statement::Queue { from, to: from.saturating_add(total - 1), bypass })
 }
+
+/// `synproxy`, by the attributes that it has.
+pub(super) fn synproxy(data: Attributes) -> Statement {
+    let mss = data.get(1).and_then(|own| own.first_chunk()).map(|own| u16::from_be_bytes(*own));
+    let scale = data.get(2).and_then(|own| own.first().copied());
+    let words = [
+        mss.map(|own| format!("mss={own}")),
+        scale.map(|own| format!("wscale={own}")),
+        data.be32(3).map(|own| format!("flags={own}")),
+    ];
+    let detail = words.into_iter().flatten().collect::<Vec<_>>().join(" ");
+    Statement::Opaque { name: "synproxy".to_owned(), detail }
+}

@@ -1,6 +1,6 @@
 //! Statements that do something → text.
 
-use super::{Context, Network, Written, matching, selector, set, value, xt};
+use super::{Context, Network, Written, matching, other, selector, set, value, xt};
 use crate::model::IpFamily;
 use crate::model::nft::{
     Family, KeyType, Limit, LimitUnit, LogOptions, NatKind, NatRange, Operand, RateUnit,
@@ -55,10 +55,12 @@ pub(super) fn action(statement: &Statement, context: &Context) -> Written {
         Statement::Xt { kind, name, revision: _, decoded, raw } => {
             Written::human(xt::text(*kind, name, decoded.as_ref(), raw, context))
         }
-        Statement::Opaque { name, detail } if detail.is_empty() => {
-            Written::human(format!("<{name}>"))
+        Statement::Opaque { name, detail } => {
+            Written::human(other::statement(name, detail).unwrap_or_else(|| match &detail[..] {
+                "" => format!("<{name}>"),
+                detail => format!("<{name} {detail}>"),
+            }))
         }
-        Statement::Opaque { name, detail } => Written::human(format!("<{name} {detail}>")),
         Statement::Compare { .. }
         | Statement::Range { .. }
         | Statement::Lookup { .. }

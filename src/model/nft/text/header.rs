@@ -67,12 +67,14 @@ pub(super) fn transport(offset: u32, len: u32, protocol: Option<Protocol>) -> Op
         Some(Protocol(33)) => "dccp",
         Some(Protocol(50)) => "esp",
         Some(Protocol(51)) => "ah",
+        Some(Protocol(108)) => "comp",
         _ => "th",
     };
     let (field, kind) = match word {
         "icmp" | "icmpv6" | "igmp" => message_field(word, offset, len)?,
-        "esp" | "ah" => match (word, offset, len) {
+        "esp" | "ah" | "comp" => match (word, offset, len) {
             ("esp", 0, 4) | ("ah", 4, 4) => ("spi", KeyType::INTEGER),
+            ("comp", 2, 2) => ("cpi", KeyType::INTEGER),
             _ => return None,
         },
         _ => port_field(word, offset, len)?,

@@ -12,6 +12,7 @@ mod action;
 mod block;
 mod header;
 mod matching;
+mod other;
 mod selector;
 mod set;
 mod value;
@@ -24,6 +25,24 @@ use super::{
     CompareOp, Family, MetaKey, Operand, PayloadBase, Rule, Selector, Statement, Table, Transform,
 };
 use crate::model::Protocol;
+
+/// Loaded fields in nft's words, for people; what a field of the network header is called follows
+/// from where it stands.
+pub fn fields(operands: &[Operand], family: Family) -> String {
+    let mut context = Context::of_family(family);
+    let at = |operand: &Operand| match operand.selector {
+        Selector::Payload { base: PayloadBase::Network, offset, len } => Some((offset, len)),
+        _ => None,
+    };
+    if context.network.is_none() {
+        context.network = match operands.iter().find_map(at) {
+            Some((12 | 16, 4)) => Some(Network::Ipv4),
+            Some((8 | 24, 16)) => Some(Network::Ipv6),
+            _ => None,
+        };
+    }
+    matching::concat(operands, &context).text
+}
 
 /// The network protocol that a rule has established.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -223,7 +242,9 @@ fn needed(statement: &Statement, before: &Context, after: &Context) -> Vec<Depen
             }
             _ => false,
         };
-        if !part_of_byte && selector::operand(operand, after).text.starts_with('@') {
+        let text = selector::operand(operand, after).text;
+        // `th` says nothing of the protocol.
+        if !part_of_byte && (text.starts_with('@') || text.starts_with("th ")) {
             continue;
         }
         let network = Dependency::Network(after.network);

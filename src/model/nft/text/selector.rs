@@ -4,7 +4,7 @@
 //! words, and the type and byte order in which its values are written.
 
 use super::header::{link, network, transport};
-use super::{Context, Network, set, value};
+use super::{Context, Network, other, set, value};
 use crate::model::nft::{
     BitOp, CtDirection, CtKey, FibFlags, FibResult, KeyType, MetaKey, Operand, PayloadBase,
     Selector, Transform,
@@ -77,8 +77,17 @@ pub(super) fn selector(selector: &Selector, context: &Context) -> Named {
             let named = Named::new(format!("{words} map {name}"), kind.unwrap_or(KeyType::INTEGER));
             Named { loadable, ..named }
         }
-        Selector::Other { name, detail } if detail.is_empty() => Named::human(format!("<{name}>")),
-        Selector::Other { name, detail } => Named::human(format!("<{name} {detail}>")),
+        Selector::Other { name, detail } => match other::load(name, detail) {
+            Some((text, kind)) => {
+                let named = Named { loadable: false, ..Named::new(text, kind) };
+                match other::network_order(name, detail) {
+                    Some(len) => named.network_order(len),
+                    None => named,
+                }
+            }
+            None if detail.is_empty() => Named::human(format!("<{name}>")),
+            None => Named::human(format!("<{name} {detail}>")),
+        },
     }
 }
 
@@ -114,12 +123,22 @@ pub(super) fn bits_in_byte(
     mask: &[u8],
     context: &Context,
 ) -> Option<(&'static str, u32)> {
-    let Selector::Payload { base: PayloadBase::Network, offset, len } = operand.selector else {
-        return None;
-    };
+    let Selector::Payload { base, offset, len } = operand.selector else { return None };
+    match (base, offset, len, mask) {
+        (PayloadBase::Link, 14, 2, [0x0f, 0xff]) => return Some(("vlan id", 0)),
+        (PayloadBase::Link, 14, 1, [0xe0]) => return Some(("vlan pcp", 5)),
+        (PayloadBase::Link, 14, 1, [0x10]) => return Some(("vlan dei", 4)),
+        (PayloadBase::Network, ..) => {}
+        _ => return None,
+    }
     match (context.network?, offset, len, mask) {
+        (Network::Ipv4, 0, 1, [0xf0]) => Some(("ip version", 4)),
+        (Network::Ipv4, 0, 1, [0x0f]) => Some(("ip hdrlength", 0)),
         (Network::Ipv4, 1, 1, [0xfc]) => Some(("ip dscp", 2)),
+        (Network::Ipv4, 1, 1, [0x03]) => Some(("ip ecn", 0)),
+        (Network::Ipv6, 0, 1, [0xf0]) => Some(("ip6 version", 4)),
         (Network::Ipv6, 0, 2, [0x0f, 0xc0]) => Some(("ip6 dscp", 6)),
+        (Network::Ipv6, 1, 1, [0x30]) => Some(("ip6 ecn", 4)),
         _ => None,
     }
 }
@@ -237,9 +256,9 @@ fn meta(key: MetaKey) -> Named {
         MetaKey::Ibrpvid => int("meta ibrpvid", 2),
         MetaKey::Ibrvproto => Named::new("meta ibrvproto", KeyType::ETHER_TYPE),
         // Read and written by nft in the zone of its own clock: a number is for people only.
-        MetaKey::Time => Named { loadable: false, ..int("meta time", 8) },
-        MetaKey::Hour => Named { loadable: false, ..int("meta hour", 4) },
-        MetaKey::Day => int("meta day", 1),
+        MetaKey::Time => Named { kind: KeyType::DATE, loadable: false, ..int("meta time", 8) },
+        MetaKey::Hour => Named { kind: KeyType::HOUR, loadable: false, ..int("meta hour", 4) },
+        MetaKey::Day => Named { kind: KeyType::DAY, ..int("meta day", 1) },
         MetaKey::Sdif => Named::new("meta sdif", KeyType::IFACE_INDEX),
         MetaKey::Sdifname => Named::new("meta sdifname", KeyType::Ifname),
         MetaKey::Broute => int("meta broute", 1),
@@ -254,7 +273,7 @@ fn ct(key: CtKey, direction: Option<CtDirection>) -> Named {
         CtKey::Status => ("status", KeyType::CT_STATUS, 4),
         CtKey::Mark => ("mark", KeyType::Mark, 4),
         CtKey::Secmark => ("secmark", KeyType::INTEGER, 4),
-        CtKey::Expiration => ("expiration", KeyType::Other(18), 4),
+        CtKey::Expiration => ("expiration", KeyType::DURATION, 4),
         CtKey::Helper => ("helper", KeyType::STRING, 16),
         CtKey::L3proto => ("l3proto", KeyType::NF_PROTO, 1),
         CtKey::Src => ("saddr", KeyType::INTEGER, 16),

@@ -79,6 +79,15 @@ fn names(kind: KeyType) -> &'static [(u128, &'static str)] {
             (8, "prohibit"),
         ],
         KeyType::BOOLEAN => &[(0, "missing"), (1, "exists")],
+        KeyType::DAY => &[
+            (0, "\"Sunday\""),
+            (1, "\"Monday\""),
+            (2, "\"Tuesday\""),
+            (3, "\"Wednesday\""),
+            (4, "\"Thursday\""),
+            (5, "\"Friday\""),
+            (6, "\"Saturday\""),
+        ],
         // Index 1 is the loopback in every network namespace.
         KeyType::IFACE_INDEX => &[(1, "\"lo\"")],
         _ => &[],
@@ -192,6 +201,15 @@ pub(super) fn value(kind: KeyType, host_order: bool, bytes: &[u8]) -> String {
             0xffff_ffff => "root".to_owned(),
             _ => format!("{:x}:{:x}", number >> 16, number & 0xffff),
         },
+        KeyType::DURATION => duration(u64::try_from(number).unwrap_or(u64::MAX)),
+        // As the kernel compares them: nft turns the hours of its own time zone into these.
+        KeyType::HOUR => {
+            format!("{:02}:{:02}:{:02}Z", number / 3600, number / 60 % 60, number % 60)
+        }
+        KeyType::DATE => i64::try_from(number / 1_000_000_000)
+            .ok()
+            .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
+            .map_or_else(|| number.to_string(), |own| own.to_string()),
         KeyType::Mark
         | KeyType::BITMASK
         | KeyType::ETHER_TYPE
@@ -313,5 +331,14 @@ mod tests {
         let mapped: Ipv6Addr = "::ffff:192.0.2.1".parse().expect("valid");
         assert_eq!(value(KeyType::Ipv6Addr, false, &mapped.octets()), "::ffff:c000:201");
         assert_eq!(duration(90_500), "1m30s500ms");
+    }
+
+    #[test]
+    fn times_are_written_as_the_kernel_compares_them() {
+        assert_eq!(value(KeyType::DURATION, true, &30_000_u32.to_ne_bytes()), "30s");
+        assert_eq!(value(KeyType::HOUR, true, &36_060_u32.to_ne_bytes()), "10:01:00Z");
+        assert_eq!(value(KeyType::DAY, true, &[1]), "\"Monday\"");
+        let date = 1_767_261_600_000_000_000_u64.to_ne_bytes();
+        assert_eq!(value(KeyType::DATE, true, &date), "2026-01-01T10:00:00Z");
     }
 }

@@ -54,8 +54,13 @@ pub(super) fn decode(name: &str, revision: u32, raw: Fields) -> Option<XtMatch> 
         // `struct xt_tproxy_target_info` and `_v1`.
         ("TPROXY", 0 | 1) => {
             let port_at = if revision == 0 { 12 } else { 24 };
-            let to = format!("on-ip {} on-port {}", raw.address(8)?, raw.be16(port_at)?);
-            Some(XtMatch::Other { options: vec![to] })
+            let mut options =
+                vec![format!("on-ip {} on-port {}", raw.address(8)?, raw.be16(port_at)?)];
+            let (mask, mark) = (raw.u32(0)?, raw.u32(4)?);
+            if mask != 0 {
+                options.push(format!("tproxy-mark {mark:#x}/{mask:#x}"));
+            }
+            Some(XtMatch::Other { options })
         }
         ("SYNPROXY", 0) => Some(XtMatch::Other { options: vec![format!("mss {}", raw.u16(2)?)] }),
         _ if PASSING.contains(&name) => Some(XtMatch::Other { options: Vec::new() }),
