@@ -32,14 +32,13 @@ pub fn agrees(
     seen: Option<&Seen>,
     arrives: impl Fn(&Fate, IpAddr, Option<u16>) -> Option<Seen>,
 ) -> (bool, bool) {
-    let mut agrees = false;
-    let mut certain = false;
-    for end in &answer.ends {
-        let guard = answer.guard(end);
-        let fits = matches!(end.fate, Fate::Unknown(_))
-            || arrives(&end.fate, end.state.env.destination, end.state.env.port).as_ref() == seen;
-        agrees |= fits && guard != Guard::NEVER;
-        certain |= guard == Guard::ALWAYS && !matches!(end.fate, Fate::Unknown(_));
-    }
-    (agrees, certain)
+    let possible = answer.ends.iter().filter(|end| answer.guard(end) != Guard::NEVER);
+    let unknown = possible.clone().any(|end| matches!(end.fate, Fate::Unknown(_)));
+    let places: Vec<Option<Seen>> = possible
+        .filter(|end| !matches!(end.fate, Fate::Unknown(_)))
+        .map(|end| arrives(&end.fate, end.state.env.destination, end.state.env.port))
+        .collect();
+    let agrees = unknown || places.iter().any(|place| place.as_ref() == seen);
+    let one = places.windows(2).all(|two| two[0] == two[1]);
+    (agrees, one && !unknown)
 }

@@ -14,7 +14,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// So many interfaces have a far end.
-const WIRED: usize = 6;
+const WIRED: usize = 4;
 const OWN: usize = 12;
 const ROUTES: usize = 40;
 
@@ -56,7 +56,10 @@ impl Ground {
         names.extend(named.interfaces.iter().filter(|own| *own != "wan0").cloned());
         let mut lines = Vec::new();
         for name in names.iter().skip(WIRED) {
-            lines.extend([format!("link add {name} type dummy"), format!("link set {name} up")]);
+            lines.extend([
+                format!("link add name {name} type bridge"),
+                format!("link set dev {name} up"),
+            ]);
         }
         batch(&host, &lines);
         names.truncate(WIRED);
@@ -65,7 +68,8 @@ impl Ground {
         }
         host.sysctl("ipv4/ip_forward", "1");
         host.sysctl("ipv6/conf/all/forwarding", "1");
-        let mut ground = Self { host, far: Vec::new(), receiver: None, own: Vec::new(), next_id: 1 };
+        let mut ground =
+            Self { host, far: Vec::new(), receiver: None, own: Vec::new(), next_id: 1 };
         for (index, name) in names.iter().enumerate() {
             ground.wire(u8::try_from(index).unwrap() + 1, name);
         }
@@ -88,13 +92,13 @@ impl Ground {
         let mut lines = Vec::new();
         if port != name {
             lines.extend([
-                format!("link add {name} type bridge"),
-                format!("link set {port} master {name}"),
+                format!("link add name {name} type bridge"),
+                format!("link set dev {port} master {name}"),
             ]);
         }
         lines.extend([
-            format!("link set {name} address {}", mac(1)),
-            format!("link set {name} up"),
+            format!("link set dev {name} address {}", mac(1)),
+            format!("link set dev {name} up"),
             format!("addr add {v4}.1/24 brd + dev {name}"),
             format!("addr add {v6}:1/64 dev {name} nodad"),
             format!("neigh replace {v4}.2 lladdr {} dev {name} nud permanent", mac(2)),
@@ -112,7 +116,6 @@ impl Ground {
             ],
         );
         far.nft(crate::counters::QUIET);
-        self.host.sysctl(&format!("ipv4/conf/{}/rp_filter", name.replace('.', "/")), "0");
         self.own.extend([ip(&format!("{v4}.1")), ip(&format!("{v6}:1"))]);
         let sender = Sender::new(&far, (ip(&format!("{v4}.1")), ip(&format!("{v6}:1"))));
         /// `ETH_P_ALL`, as the network writes it.
@@ -158,7 +161,9 @@ impl Ground {
         }
         batch(&self.host, &lines);
         let there = self.host.ip("-o addr show");
-        self.own.retain(|own| there.contains(&format!(" {own}/")) || there.contains(&format!(" {own} ")));
+        self.own.retain(|own| {
+            there.contains(&format!(" {own}/")) || there.contains(&format!(" {own} "))
+        });
     }
 
     /// The interfaces by which packets can be sent and seen.
@@ -181,7 +186,13 @@ impl Ground {
             } else {
                 self.speaker(named, random, v4, from)
             };
-            if source != destination {
+            // Nobody else is there to be asked for.
+            let unmade = |own: IpAddr| {
+                let text = own.to_string();
+                let ours = text.starts_with("10.77.") || text.starts_with("fd77:");
+                ours && !self.own.contains(&own) && !text.ends_with(".2") && !text.ends_with(":2")
+            };
+            if source != destination && !unmade(destination) {
                 break (source, destination);
             }
         };
@@ -192,13 +203,19 @@ impl Ground {
             _ => u16::try_from(random.below(65_535)).unwrap() + 1,
         };
         let high = u16::try_from(id % 28_000).unwrap() + 33_000;
+        // One of the ports is this packet's alone, so that none is the answer to another one.
+        let (source_port, port) = match protocol {
+            1 | 58 => (high, 0),
+            _ if random.chance(10) => (port(random), high),
+            _ => (high, port(random)),
+        };
         let sent = Sent {
             id,
             source,
             destination,
             protocol,
-            source_port: if random.chance(12) { port(random) } else { high },
-            port: if matches!(protocol, 1 | 58) { 0 } else { port(random) },
+            source_port,
+            port,
             tcp_flags: *random.pick(&[2, 2, 2, 2, 2, 2, 16, 4, 1, 0x29, 0, 18]),
         };
         (from, sent)
@@ -213,7 +230,9 @@ impl Ground {
         }
         let index = if random.chance(70) { from } else { random.below(self.far.len()) } + 1;
         match (random.below(3), v4) {
-            (0, true) => Ipv4Addr::new(198, 51, 100, u8::try_from(random.below(250)).unwrap()).into(),
+            (0, true) => {
+                Ipv4Addr::new(198, 51, 100, u8::try_from(random.below(250)).unwrap()).into()
+            }
             (0, false) => Ipv6Addr::new(0x2001, 0xdb8, 7, 0, 0, 0, 0, 7).into(),
             (_, true) => ip(&format!("10.77.{index}.2")),
             (_, false) => ip(&format!("fd77:0:0:{index:x}::2")),

@@ -13,14 +13,27 @@ pub struct Named {
 
 /// Words after which names of interfaces stand.
 const BEFORE_INTERFACES: [&str; 12] = [
-    "-i", "-o", "iif", "oif", "iifname", "oifname", "device", "devices", "interfaces", "interface",
-    "--physdev-in", "--physdev-out",
+    "-i",
+    "-o",
+    "iif",
+    "oif",
+    "iifname",
+    "oifname",
+    "device",
+    "devices",
+    "interfaces",
+    "interface",
+    "--physdev-in",
+    "--physdev-out",
 ];
 
 fn is_interface(word: &str) -> bool {
     let first = word.chars().next().is_some_and(char::is_alphabetic);
     let rest = word.chars().all(|own| own.is_ascii_alphanumeric() || "._-".contains(own));
-    first && rest && word.len() < 16 && !["lo", "all", "default"].contains(&word)
+    first
+        && rest
+        && (2..16).contains(&word.len())
+        && !["lo", "all", "default", "name", "addr", "dev", "type", "peer", "index"].contains(&word)
 }
 
 impl Named {
@@ -28,7 +41,8 @@ impl Named {
         let mut named = Self::default();
         let mut prefixes = BTreeSet::new();
         let mut ports = BTreeSet::new();
-        for line in text.lines() {
+        let told = |line: &&str| !line.trim().starts_with('#') || line.starts_with("# interfaces ");
+        for line in text.lines().filter(told) {
             named.interfaces_of(line);
             let apart = |own: char| !(own.is_ascii_alphanumeric() || ":./".contains(own));
             for word in line.split(apart) {
@@ -50,7 +64,8 @@ impl Named {
             let several = line.contains('{') || line.starts_with('#');
             for word in after.take(if several { 8 } else { 1 }) {
                 let name = word.replace(['+', '*'], "0");
-                let known = ["accept", "drop", "jump", "return", "goto", "ip", "tcp", "udp", "vmap"];
+                let known =
+                    ["accept", "drop", "jump", "return", "goto", "ip", "tcp", "udp", "vmap"];
                 if known.contains(word) || !is_interface(&name) {
                     break;
                 }
@@ -71,9 +86,22 @@ impl Named {
 fn port(word: &str) -> Option<u16> {
     /// Names that rulesets use for ports.
     const SERVICES: [(&str, u16); 16] = [
-        ("ssh", 22), ("http", 80), ("https", 443), ("domain", 53), ("ntp", 123), ("bootps", 67),
-        ("bootpc", 68), ("smtp", 25), ("imap", 143), ("imaps", 993), ("mdns", 5353), ("snmp", 161),
-        ("ftp", 21), ("telnet", 23), ("submission", 587), ("mysql", 3306),
+        ("ssh", 22),
+        ("http", 80),
+        ("https", 443),
+        ("domain", 53),
+        ("ntp", 123),
+        ("bootps", 67),
+        ("bootpc", 68),
+        ("smtp", 25),
+        ("imap", 143),
+        ("imaps", 993),
+        ("mdns", 5353),
+        ("snmp", 161),
+        ("ftp", 21),
+        ("telnet", 23),
+        ("submission", 587),
+        ("mysql", 3306),
     ];
     let named = SERVICES.iter().find(|(name, _)| *name == word).map(|(_, port)| *port);
     named.or_else(|| word.parse().ok())
@@ -94,10 +122,13 @@ fn prefix(word: &str) -> Option<(IpAddr, u8)> {
 fn is_speaker(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(own) => {
-            own > Ipv4Addr::new(1, 0, 0, 0) && own < Ipv4Addr::new(224, 0, 0, 0) && !own.is_loopback()
+            own > Ipv4Addr::new(1, 0, 0, 0)
+                && own < Ipv4Addr::new(224, 0, 0, 0)
+                && !own.is_loopback()
         }
         IpAddr::V6(own) => {
-            own > Ipv6Addr::new(1, 0, 0, 0, 0, 0, 0, 0) && !own.is_multicast()
+            own > Ipv6Addr::new(1, 0, 0, 0, 0, 0, 0, 0)
+                && !own.is_multicast()
                 && !own.is_unicast_link_local()
         }
     }

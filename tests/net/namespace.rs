@@ -99,7 +99,8 @@ impl Namespace {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        // It may end before it has read all.
+        let _ = child.stdin.take().unwrap().write_all(text.as_bytes());
         let output = child.wait_with_output().unwrap();
         if output.status.success() {
             Ok(())
@@ -116,11 +117,11 @@ impl Namespace {
     /// A pair of virtual Ethernet devices between two namespaces, both ends up.
     pub fn link(&self, device: &str, peer: &Self, peer_device: &str) {
         self.ip(&format!(
-            "link add {device} type veth peer name {peer_device} netns {}",
+            "link add name {device} type veth peer name {peer_device} netns {}",
             peer.name
         ));
-        self.ip(&format!("link set {device} up"));
-        peer.ip(&format!("link set {peer_device} up"));
+        self.ip(&format!("link set dev {device} up"));
+        peer.ip(&format!("link set dev {peer_device} up"));
     }
 }
 
