@@ -65,9 +65,9 @@ pub use understood::{Named, Understanding, Understood, understood};
 pub use unseen::past_the_rules;
 
 use crate::compile::TABLE;
-use crate::model::IfaceName;
 use crate::model::nft::{Family, Hook, RejectWith, Table};
-use crate::observe::Snapshot;
+use crate::model::{IfaceName, IpFamily};
+use crate::observe::{Snapshot, tracks_connections};
 use cuts::Cutter;
 use facts::Facts;
 use guard::{Guard, Guards};
@@ -77,7 +77,7 @@ use program::Program;
 use run::Segments;
 use shared::Shared;
 use sources::{Sources, Span};
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -100,6 +100,8 @@ pub struct Analyzer<'s> {
     segments: RefCell<Segments>,
     routed: RefCell<HashMap<Asking, Rc<Ways>>>,
     shared: Rc<Shared>,
+    /// Whether connections are tracked, of IPv4 and of IPv6.
+    tracked: OnceCell<[bool; 2]>,
 }
 
 /// What becomes of a packet.
@@ -243,7 +245,20 @@ impl<'s> Analyzer<'s> {
             segments: RefCell::default(),
             routed: RefCell::default(),
             shared: Rc::default(),
+            tracked: OnceCell::new(),
         }
+    }
+
+    /// Whether anything makes the kernel track connections of this IP version: without that, no
+    /// packet comes to a chain of type `nat`.
+    fn tracks(&self, family: IpFamily) -> bool {
+        let tracked = self.tracked.get_or_init(|| {
+            [Family::Ip, Family::Ip6].map(|own| {
+                let sees = |table: &&&Table| table.family == own || table.family == Family::Inet;
+                self.program.tables.iter().filter(sees).any(|table| tracks_connections(table))
+            })
+        });
+        tracked[usize::from(family == IpFamily::Ipv6)]
     }
 
     /// The tables that count.

@@ -300,7 +300,7 @@ impl Walk<'_, '_> {
     }
 
     fn track(&mut self, state: &mut State) {
-        if state.env.tracking != Tracking::NotYet {
+        if state.env.tracking != Tracking::NotYet || !self.analyzer.tracks(self.packet.family()) {
             return;
         }
         let env = Rc::make_mut(&mut state.env);

@@ -1,7 +1,7 @@
 //! `/proc`, `/etc` and `/run` → the host itself, and who else filters packets on it.
 
 use super::{ConntrackPresence, Host};
-use crate::model::nft::{Family, Operand, Ruleset, Selector, Statement, Table, XtMatch};
+use crate::model::nft::{Family, NatKind, Operand, Ruleset, Selector, Statement, Table, XtMatch};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
@@ -117,31 +117,30 @@ pub fn users(passwd: &str) -> BTreeMap<u32, String> {
 ///
 /// `entries` is `nf_conntrack_count`; `None` where the kernel has no connection tracking loaded.
 /// The kernel tracks an IP version from the moment on when something of it asks (a `ct`
-/// expression, NAT, the iptables match), so rules say more than entries do: tracking of one
-/// version alone counts as none, since connections of the other still look new.
-pub fn conntrack(entries: Option<u64>, ruleset: &Ruleset, legacy: &[String]) -> ConntrackPresence {
+/// expression, a translation, the iptables match), so rules say more than entries do: tracking of
+/// one version alone counts as none, since connections of the other still look new.
+pub fn conntrack(entries: Option<u64>, ruleset: &Ruleset) -> ConntrackPresence {
     if entries.is_none() {
         return ConntrackPresence::NotTracking;
     }
-    let asks = |family: Family, legacy_nat: &str| {
-        legacy.iter().any(|table| table == legacy_nat)
-            || ruleset.tables.iter().any(|table| {
-                (table.family == family || table.family == Family::Inet)
-                    && asks_for_connections(table)
-            })
+    let asks = |family: Family| {
+        let sees = |table: &&Table| table.family == family || table.family == Family::Inet;
+        ruleset.tables.iter().filter(sees).any(tracks_connections)
     };
-    if asks(Family::Ip, "ip nat") && asks(Family::Ip6, "ip6 nat") {
+    if asks(Family::Ip) && asks(Family::Ip6) {
         ConntrackPresence::Tracking
     } else {
         ConntrackPresence::NotTracking
     }
 }
 
-fn asks_for_connections(table: &Table) -> bool {
-    table.chains.iter().any(|chain| {
-        chain.hook.as_ref().is_some_and(|hook| hook.kind == "nat")
-            || chain.rules.iter().any(|rule| rule.statements.iter().any(tracks))
-    }) || table.objects.iter().any(|object| object.kind.starts_with("ct "))
+/// Whether something in a table makes the kernel track connections of the table's IP versions. A
+/// chain of type `nat`, and a `nat` table of legacy iptables, do not: without a rule that
+/// translates nothing is tracked, and then they see no packet (seen with Linux 6.18).
+pub fn tracks_connections(table: &Table) -> bool {
+    let mut rules = table.chains.iter().flat_map(|chain| &chain.rules);
+    rules.any(|rule| rule.statements.iter().any(tracks))
+        || table.objects.iter().any(|own| own.kind.starts_with("ct ") || own.kind == "synproxy")
 }
 
 fn tracks(statement: &Statement) -> bool {
@@ -159,8 +158,15 @@ fn tracks(statement: &Statement) -> bool {
         Statement::SetMeta { value, .. } | Statement::SetPayload { value, .. } => {
             loads_connection(value)
         }
-        Statement::Nat { .. } | Statement::SetCt { .. } | Statement::ConnLimit { .. } => true,
-        Statement::Object { kind, .. } => kind.starts_with("ct "),
+        Statement::Nat { kind, .. } => *kind != NatKind::Tproxy,
+        Statement::SetCt { .. } | Statement::ConnLimit { .. } => true,
+        Statement::Object { kind, .. } => kind.starts_with("ct ") || kind == "synproxy",
+        // `xt_ct_tg_check()` asks for nothing then.
+        Statement::Xt { name, decoded: Some(XtMatch::Other { options }), .. }
+            if name == "CT" && options.iter().any(|own| own == "notrack") =>
+        {
+            false
+        }
         Statement::Xt { name, decoded, .. } => {
             matches!(
                 decoded,
@@ -172,7 +178,9 @@ fn tracks(statement: &Statement) -> bool {
                 )
             ) || XT.contains(&name.as_str())
         }
-        Statement::Opaque { name, .. } => name == "ct" || name == "nat",
+        Statement::Opaque { name, .. } => {
+            ["ct", "nat", "synproxy", "flow_offload"].contains(&name.as_str())
+        }
         Statement::Verdict(_)
         | Statement::Counter { .. }
         | Statement::Limit(_)
@@ -185,7 +193,7 @@ fn tracks(statement: &Statement) -> bool {
 }
 
 /// xt modules that make the kernel track connections.
-const XT: [&str; 15] = [
+const XT: [&str; 17] = [
     "conntrack",
     "state",
     "connbytes",
@@ -201,6 +209,8 @@ const XT: [&str; 15] = [
     "REDIRECT",
     "NETMAP",
     "CT",
+    "SYNPROXY",
+    "cluster",
 ];
 
 fn loads_connection(operand: &Operand) -> bool {
@@ -218,7 +228,7 @@ fn loads_connection(operand: &Operand) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::nft::{Chain, CtKey, Rule};
+    use crate::model::nft::{BaseChain, Chain, CtKey, Hook, NatRange, Rule, Verdict};
 
     fn table(family: Family, statement: Statement) -> Table {
         let mut table = Table::new(family, "t");
@@ -235,17 +245,42 @@ mod tests {
 
     #[test]
     fn both_versions_must_be_tracked() {
-        let ask = |entries, tables: Vec<Table>, legacy: &[&str]| {
-            let legacy: Vec<String> = legacy.iter().map(|&name| name.to_owned()).collect();
-            conntrack(entries, &Ruleset { generation: 1, tables }, &legacy)
-        };
+        let ask =
+            |entries, tables: Vec<Table>| conntrack(entries, &Ruleset { generation: 1, tables });
         let tracking = ConntrackPresence::Tracking;
         let not = ConntrackPresence::NotTracking;
-        assert_eq!(ask(None, vec![table(Family::Inet, state())], &[]), not);
-        assert_eq!(ask(Some(0), vec![table(Family::Inet, state())], &[]), tracking);
-        assert_eq!(ask(Some(9), vec![table(Family::Ip, state())], &[]), not);
-        assert_eq!(ask(Some(9), vec![table(Family::Ip, state())], &["ip6 nat"]), tracking);
-        assert_eq!(ask(Some(9), vec![table(Family::Inet, Statement::Notrack)], &[]), not);
+        assert_eq!(ask(None, vec![table(Family::Inet, state())]), not);
+        assert_eq!(ask(Some(0), vec![table(Family::Inet, state())]), tracking);
+        assert_eq!(ask(Some(9), vec![table(Family::Ip, state())]), not);
+        let both = vec![table(Family::Ip, state()), table(Family::Ip6, state())];
+        assert_eq!(ask(Some(9), both), tracking);
+        assert_eq!(ask(Some(9), vec![table(Family::Inet, Statement::Notrack)]), not);
+    }
+
+    #[test]
+    fn a_nat_chain_that_translates_nothing_tracks_nothing() {
+        let mut nat = table(Family::Inet, Statement::Counter { packets: 0, bytes: 0 });
+        nat.chains[0].hook = Some(BaseChain {
+            kind: "nat".to_owned(),
+            hook: Hook::Prerouting,
+            priority: -100,
+            policy: Verdict::Accept,
+            devices: Vec::new(),
+        });
+        let ask = |table: &Table| {
+            conntrack(Some(1), &Ruleset { generation: 1, tables: vec![table.clone()] })
+        };
+        assert_eq!(ask(&nat), ConntrackPresence::NotTracking);
+        let masquerade = |kind| Statement::Nat {
+            kind,
+            family: None,
+            range: Box::new(NatRange { address: None, port: None, flags: 0 }),
+        };
+        let tproxy = Rule::new(vec![masquerade(NatKind::Tproxy)], None);
+        nat.chains[0].rules.push(tproxy);
+        assert_eq!(ask(&nat), ConntrackPresence::NotTracking, "it asks for sockets alone");
+        nat.chains[0].rules.push(Rule::new(vec![masquerade(NatKind::Masquerade)], None));
+        assert_eq!(ask(&nat), ConntrackPresence::Tracking);
     }
 
     #[test]

@@ -44,6 +44,7 @@ mod wireguard;
 
 pub use endpoints::endpoints;
 pub use engines::EngineSocket;
+pub use host::tracks_connections;
 pub use installed::{ATTEMPT, CONFIRMED, GENERATIONS, attempt, generations};
 pub use json::SnapshotError;
 pub use links::{Network, read as network};
@@ -244,7 +245,7 @@ pub fn observe_with(
         let ipsets = if ipset::are_used(&ruleset) { ipset::read() } else { Vec::new() };
         ipset::name(&mut ruleset, &ipsets);
         ruleset.tables.sort_by(|a, b| (a.family, &a.name).cmp(&(b.family, &b.name)));
-        host.conntrack = host::conntrack(tracked, &ruleset, &legacy_tables);
+        host.conntrack = host::conntrack(tracked, &ruleset);
         warnings.sort_by(|a, b| (&a.subject, &a.message).cmp(&(&b.subject, &b.message)));
         Snapshot {
             format: FORMAT.to_owned(),
