@@ -78,6 +78,10 @@ impl Scene<'_, '_> {
             Selector::Immediate(bytes) => Value::known(bytes.as_slice()),
             Selector::Map { key, map } => self.map(key, map),
             Selector::Other { name, detail } if name == "exthdr" => self.extension(detail),
+            // `nft_socket_eval()`.
+            Selector::Other { name, .. } if name == "socket" && !self.may_have_socket() => {
+                Value::Absent
+            }
             Selector::Other { .. } => Value::unknown(16),
         }
     }

@@ -31,6 +31,7 @@ mod packet;
 mod ports;
 mod program;
 mod prospect;
+mod proxied;
 mod reach;
 mod run;
 mod served;

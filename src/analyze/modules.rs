@@ -87,6 +87,7 @@ impl Scene<'_, '_> {
             "esp" if protocol != Protocol(50) => Truth::No,
             "ah" if protocol != Protocol(51) => Truth::No,
             "tcpmss" | "osf" if protocol != Protocol::TCP => Truth::No,
+            "socket" if !self.may_have_socket() => Truth::No,
             "set" => self.ipset(options),
             "rpfilter" => self.reverse_path(options),
             "physdev" => self.bridge_port(options),

@@ -124,6 +124,7 @@ impl<'s> Scene<'_, 's> {
                     Step::Pass
                 }
             }
+            Statement::Nat { kind: NatKind::Tproxy, range, .. } => self.tproxy(range),
             Statement::Nat { kind, range, .. } => self.nat(*kind, range),
             Statement::SetMeta { key, value } => match key {
                 MetaKey::Mark => match self.load(value) {

@@ -237,6 +237,7 @@ impl Scene<'_, '_> {
                 self.notrack()
             }
             _ if name == "NOTRACK" => self.notrack(),
+            Some(XtMatch::Other { options }) if name == "TPROXY" => self.xt_tproxy(options),
             _ if PASSING.contains(&name) => Step::Pass,
             _ => Step::Anything,
         }
