@@ -30,6 +30,7 @@ mod modules;
 mod packet;
 mod ports;
 mod program;
+mod programs;
 mod prospect;
 mod proxied;
 mod reach;

@@ -1,5 +1,6 @@
 //! What filters or serves past all rules of a host, or could not be read, in words.
 
+use super::programs::{filter_of, of_group, program_at};
 use crate::observe::{EngineState, Handler, Snapshot, legacy};
 
 /// What no rule of nftables decides: programs below it, what is forwarded past it, and what another
@@ -13,7 +14,21 @@ pub fn past_the_rules(snapshot: &Snapshot) -> Vec<String> {
         found.push(match handler {
             Handler::TrafficFilter { interface, leaving, kind } => {
                 let way = if *leaving { "leaves" } else { "enters" };
-                format!("a {kind} filter of tc sees what {way} {interface} beside all rules")
+                format!("{} sees what {way} {interface} beside all rules", filter_of(kind))
+            }
+            Handler::Program { family, hook, priority } => {
+                format!("{} sees packets beside all rules", program_at(*hook, *family, *priority))
+            }
+            Handler::SocketLookup => {
+                "BPF programs choose the sockets for what comes in (BPF_SK_LOOKUP), or drop it"
+                    .to_owned()
+            }
+            Handler::ControlGroup { path, unit, container } => {
+                let whose = match container {
+                    Some(container) => format!("BPF programs of container {container}"),
+                    None => of_group(path, unit.as_deref()),
+                };
+                format!("{whose}, see what it receives and sends beside all rules")
             }
             Handler::Service { protocol, at } => {
                 format!("IPVS sends what comes to {at}/{protocol} to servers of its own")

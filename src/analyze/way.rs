@@ -4,6 +4,7 @@ use super::hooks::{self, Item, Order};
 use super::host::{Nowhere, Way};
 use super::lookup::Undecided;
 use super::packet::{ConnectionState, From, address};
+use super::programs::{self, filter_of};
 use super::sources::{Sources, add};
 use super::state::{Env, Exactness, Place, RuleId, State, Tracking};
 use super::step::Unclear;
@@ -115,7 +116,12 @@ impl Walk<'_, '_> {
         let states = self.hook(Hook::Input, between, vec![state], order);
         let states: Vec<State> =
             states.into_iter().flat_map(|state| self.balanced(state)).collect();
-        for state in states {
+        for mut state in states {
+            let env = &state.env;
+            for name in programs::before_sockets(self.analyzer.snapshot, self.packet.protocol, env)
+            {
+                state = self.doubted(&name, state);
+            }
             let by = state.accepted_by;
             self.end(state, Fate::Delivered, by);
         }
@@ -133,7 +139,9 @@ impl Walk<'_, '_> {
         let states = self.hook(Hook::Forward, between, vec![state], order);
         let mut states = self.hook(Hook::Postrouting, between, states, order);
         let leaving = output.map(|output| filters(self.analyzer.snapshot, output, true));
-        for name in leaving.unwrap_or_default() {
+        let inside = |state: &State| programs::in_containers(self.analyzer.snapshot, &state.env);
+        let inside: std::collections::BTreeSet<String> = states.iter().flat_map(inside).collect();
+        for name in leaving.unwrap_or_default().into_iter().chain(inside) {
             states = states.into_iter().map(|state| self.doubted(&name, state)).collect();
         }
         for state in states {
@@ -220,7 +228,10 @@ impl Walk<'_, '_> {
                 *own == protocol && at.ip() == to && fits
             }
             Handler::MarkService { mark: own } => mark.is_none_or(|mark| mark == *own),
-            Handler::TrafficFilter { .. } => false,
+            Handler::TrafficFilter { .. }
+            | Handler::Program { .. }
+            | Handler::SocketLookup
+            | Handler::ControlGroup { .. } => false,
         };
         let Some(handler) = self.analyzer.snapshot.handlers.iter().find(takes) else {
             return vec![state];
@@ -228,7 +239,10 @@ impl Walk<'_, '_> {
         let service = match handler {
             Handler::Service { at, .. } => format!("{at}/{protocol}"),
             Handler::MarkService { mark } => format!("mark {mark:#x}"),
-            Handler::TrafficFilter { .. } => String::new(),
+            Handler::TrafficFilter { .. }
+            | Handler::Program { .. }
+            | Handler::SocketLookup
+            | Handler::ControlGroup { .. } => String::new(),
         };
         let name = format!("to which server IPVS sends what comes to its service {service}");
         let unknown = self.unknown(name, Unclear::Chance, None);
@@ -270,6 +284,9 @@ impl Walk<'_, '_> {
         mut states: Vec<State>,
         order: Order,
     ) -> Vec<State> {
+        for name in programs::at_hook(self.analyzer.snapshot, hook, self.packet.family()) {
+            states = states.into_iter().map(|state| self.doubted(&name, state)).collect();
+        }
         for item in hooks::items(&self.analyzer.program, hook, self.packet.family(), order) {
             if states.is_empty() {
                 break;
@@ -419,9 +436,13 @@ fn filters(snapshot: &Snapshot, interface: &IfaceName, outgoing: bool) -> Vec<St
         Handler::TrafficFilter { interface: on, leaving, kind } => {
             let way = if *leaving { "leaves" } else { "enters" };
             let wanted = on == interface && *leaving == outgoing;
-            wanted.then(|| format!("a {kind} filter of tc on what {way} {on}"))
+            wanted.then(|| format!("{} on what {way} {on}", filter_of(kind)))
         }
-        Handler::Service { .. } | Handler::MarkService { .. } => None,
+        Handler::Service { .. }
+        | Handler::MarkService { .. }
+        | Handler::Program { .. }
+        | Handler::SocketLookup
+        | Handler::ControlGroup { .. } => None,
     });
     own.collect()
 }

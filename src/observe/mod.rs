@@ -7,6 +7,7 @@
     reason = "systemd's names of units are case-sensitive"
 )]
 mod activation;
+mod bpf;
 #[allow(
     clippy::case_sensitive_file_extension_comparisons,
     reason = "systemd's names of units are case-sensitive"
@@ -172,7 +173,15 @@ pub fn observe_with(
         });
         let sysctls = sysctls::read(Path::new("/proc/sys/net"));
         let routing_rules = policy_routing::read();
-        let handlers = handlers::read(&network.links, Path::new("/proc/thread-self/net"));
+        let mut handlers = handlers::read(&network.links, Path::new("/proc/thread-self/net"));
+        let (programs, denied) = bpf::read(&network.links);
+        handlers.extend(programs);
+        if let Some(error) = denied {
+            let message = format!(
+                "whether BPF programs filter packets beside all rules could not be found out: {error}"
+            );
+            warnings.push(Warning { subject: "bpf".into(), message });
+        }
         let legacy_tables = host::legacy_tables(Path::new("/proc/thread-self/net"));
         let mut host = host::read(Path::new("/"));
         let tracked = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count");
@@ -195,6 +204,10 @@ pub fn observe_with(
             .collect();
         let namespaces = sockets::namespaces(&found.holders, &mut processes, &names);
         let inside = sockets::read_inside(&namespaces, &mut warnings);
+        let listening = found.sockets.iter().filter(|own| own.state == SocketState::Listening);
+        let processes_of = listening.flat_map(|own| found.holders.of(own.inode));
+        let apart = found.holders.namespaces.iter().map(|(_, process)| *process);
+        handlers.extend(bpf::control_groups(&processes_of.chain(apart).collect(), &names));
         let mut owners = sockets::Owners::new(&found.holders, &mut processes, &names);
         let mut all = owners.sockets(&found.sockets, None, &network.links);
         let inside: Vec<Socket> = inside

@@ -1,6 +1,7 @@
 //! The network around a host: interfaces, routes, kernel settings, and what handles packets beside
 //! the rules.
 
+use crate::model::nft::Hook;
 use crate::model::{IfaceName, IpFamily, Prefix, Protocol};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -207,7 +208,8 @@ pub enum Handler {
         interface: IfaceName,
         /// Whether they see what leaves, not what comes in.
         leaving: bool,
-        /// The kernel's name of their kind (`bpf`, `flower`, `u32`).
+        /// The kernel's name of their kind (`bpf`, `flower`, `u32`); `tcx` or `netkit` for BPF
+        /// programs at the interface itself.
         #[serde(rename = "filter")]
         kind: String,
     },
@@ -222,6 +224,30 @@ pub enum Handler {
     MarkService {
         /// The mark.
         mark: u32,
+    },
+    /// A BPF program at a hook of netfilter, in this network namespace or another one: the kernel
+    /// does not tell.
+    Program {
+        /// For which IP version.
+        family: IpFamily,
+        /// At which hook.
+        hook: Hook,
+        /// At which priority.
+        priority: i32,
+    },
+    /// BPF programs that choose the socket for what comes in (`BPF_SK_LOOKUP`), or drop it.
+    SocketLookup,
+    /// BPF programs of a control group, which see what its processes receive or send; systemd makes
+    /// them for `IPAddressDeny=` and `IPAddressAllow=`.
+    ControlGroup {
+        /// Its path in the hierarchy.
+        path: String,
+        /// The unit, where it is one's.
+        #[serde(default)]
+        unit: Option<String>,
+        /// The container, where it is one's.
+        #[serde(default)]
+        container: Option<String>,
     },
 }
 
