@@ -22,6 +22,7 @@
 // Each test file compiles this module anew and uses a part of it.
 #![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::missing_panics_doc)]
 
+mod bpf;
 mod flood;
 mod generation;
 mod host;
@@ -30,6 +31,7 @@ mod listen;
 mod namespace;
 mod probe;
 
+pub use bpf::{Attached, Place, attach};
 pub use flood::{Flood, Flooded};
 pub use host::{Host, sorted, timeless};
 pub use lab::*;
