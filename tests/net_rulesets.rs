@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! # bridge NAME IPV4/LENGTH IPV6/LENGTH          the host has this bridge
+//! # listen ADDRESS:PORT                          something listens there
 //! # conditional WORD, WORD                       only statements with these are not exact
 //! # VERDICT INTERFACE SOURCE DIALLED PORT/PROTO [ADDRESS:PORT]
 //! ```
@@ -100,6 +101,8 @@ fn rulesets_mean_what_their_first_lines_say() {
         for (setting, value) in [("all/rp_filter", "0"), ("wan0/rp_filter", "0")] {
             lab.host.sysctl(&format!("ipv4/conf/{setting}"), value);
         }
+        let listen = said.iter().filter_map(|line| line.strip_prefix("listen "));
+        let _listeners: Vec<net::Listener> = listen.map(|at| lab.host.listen_tcp(at)).collect();
         load(&lab, file, &text);
         let options =
             Options { engines: Vec::new(), container_namespaces: false, ..Options::default() };
