@@ -158,3 +158,27 @@ fn what_a_units_programs_filter_is_unknown_for_its_sockets_alone() {
     assert_eq!(ask(&snapshot, HOST_WAN_V4, Protocol::UDP), OPEN, "nothing of it listens there");
     assert!(said(&snapshot, &words), "{:?}", past_the_rules(&snapshot));
 }
+
+/// Another namespace with an interface of its own on the host's wire.
+#[test]
+fn an_uplink_of_another_namespace_is_told() {
+    let lab = Lab::new();
+    let apart = net::Namespace::new("apart");
+    lab.host.ip("link add link wan0 name own0 type macvlan mode bridge");
+    lab.host.ip(&format!("link set own0 netns {}", apart.name()));
+    apart.ip("link set own0 up");
+    // Processes of this test alone, the first of them in the host's namespace.
+    let script = format!(
+        "ip netns exec {} sleep 30 & sleep 0.3; {} snapshot; kill $!",
+        apart.name(),
+        env!("CARGO_BIN_EXE_fwctl")
+    );
+    let mut command = lab.host.command("unshare");
+    command.args(["--pid", "--fork", "--mount-proc", "sh", "-c", &script]);
+    let output = command.output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let snapshot = Snapshot::from_json(&text).unwrap();
+    assert!(said(&snapshot, "has the interface own0 (macvlan)"), "{:?}", snapshot.handlers);
+    // From inside another namespace the host's interfaces are no news.
+    assert!(!said(&look(&lab), "in a network namespace of its own"));
+}

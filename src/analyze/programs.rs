@@ -1,9 +1,10 @@
-//! BPF programs beside all rules: which of them a packet meets where, by name.
+//! What a packet meets beside all rules and where, by name: BPF programs, tables of legacy ebtables,
+//! switches.
 
 use super::state::Env;
 use crate::model::nft::Hook;
-use crate::model::{IpFamily, Protocol};
-use crate::observe::{Handler, Snapshot, Socket, SocketState};
+use crate::model::{IfaceName, IpFamily, Protocol};
+use crate::observe::{Handler, LinkKind, Snapshot, Socket, SocketState};
 use std::net::IpAddr;
 
 /// A filter at an interface, by the kernel's name of its kind.
@@ -87,6 +88,22 @@ pub fn in_containers(snapshot: &Snapshot, env: &Env) -> Vec<String> {
         _ => None,
     });
     own.collect()
+}
+
+/// Tables of legacy ebtables, which see what comes by the ports of a bridge.
+pub fn bridge_tables(snapshot: &Snapshot) -> impl Iterator<Item = String> {
+    snapshot.handlers.iter().filter_map(|handler| match handler {
+        Handler::BridgeTable { table } => Some(format!("the table {table} of legacy ebtables")),
+        _ => None,
+    })
+}
+
+/// Open vSwitch, where the interface is a port of it.
+pub fn switched(snapshot: &Snapshot, interface: &IfaceName) -> Option<String> {
+    let link = |name: &IfaceName| snapshot.links.iter().find(|link| link.name == *name);
+    let master = link(interface).and_then(|own| own.master.as_ref()).and_then(link)?;
+    let switch = matches!(&master.kind, LinkKind::Other(word) if word == "openvswitch");
+    switch.then(|| format!("Open vSwitch, of which {interface} is a port"))
 }
 
 fn listens_at(socket: &Socket, address: IpAddr) -> bool {

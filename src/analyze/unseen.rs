@@ -1,7 +1,7 @@
 //! What filters or serves past all rules of a host, or could not be read, in words.
 
-use super::programs::{filter_of, of_group, program_at};
-use crate::observe::{EngineState, Handler, Snapshot, legacy};
+use super::programs::{filter_of, of_group, program_at, switched};
+use crate::observe::{EngineState, Handler, LinkKind, Snapshot, legacy};
 
 /// What no rule of nftables decides: programs below it, what is forwarded past it, and what another
 /// program filters that was not read.
@@ -9,6 +9,17 @@ pub fn past_the_rules(snapshot: &Snapshot) -> Vec<String> {
     let mut found = Vec::new();
     for link in snapshot.links.iter().filter(|link| link.xdp) {
         found.push(format!("an XDP program on {} sees packets before any rule", link.name));
+    }
+    for link in &snapshot.links {
+        if let Some(name) = switched(snapshot, &link.name) {
+            found.push(format!("{name}, takes what comes by it before any rule"));
+        }
+        if matches!(&link.kind, LinkKind::Other(word) if word == "macvtap" || word == "ipvtap") {
+            found.push(format!(
+                "what is behind {} is reached past the rules of this host",
+                link.name
+            ));
+        }
     }
     for handler in &snapshot.handlers {
         found.push(match handler {
@@ -30,6 +41,15 @@ pub fn past_the_rules(snapshot: &Snapshot) -> Vec<String> {
                 };
                 format!("{whose}, see what it receives and sends beside all rules")
             }
+            Handler::Uplink { of, interface, link } => format!(
+                "{of} has the interface {interface} ({}) in a network namespace of its own: what \
+                 comes by it passes no rule of this one",
+                link.word()
+            ),
+            Handler::BridgeTable { table } => format!(
+                "the table {table} of legacy ebtables may filter what bridges pass on; it was not \
+                 read (ebtables-legacy -t {table} -L shows it)"
+            ),
             Handler::Service { protocol, at } => {
                 format!("IPVS sends what comes to {at}/{protocol} to servers of its own")
             }

@@ -175,6 +175,7 @@ impl Walk<'_, '_> {
             names.push(format!("an XDP program on {input}"));
         }
         names.extend(filters(snapshot, input, false));
+        names.extend(programs::switched(snapshot, input));
         let family = if self.packet.family() == IpFamily::Ipv4 { "ip " } else { "ip6 " };
         let tables = &snapshot.ruleset.tables;
         let unread = |table: &&String| table.starts_with(family) && !was_read(tables, table);
@@ -186,6 +187,7 @@ impl Walk<'_, '_> {
             for table in tables.filter(|table| table.family == Family::Bridge) {
                 names.push(format!("table bridge {}", table.name));
             }
+            names.extend(programs::bridge_tables(snapshot));
             let ports = snapshot.links.iter().filter(|link| link.master.as_ref() == Some(input));
             for port in ports {
                 if port.xdp {
@@ -231,7 +233,9 @@ impl Walk<'_, '_> {
             Handler::TrafficFilter { .. }
             | Handler::Program { .. }
             | Handler::SocketLookup
-            | Handler::ControlGroup { .. } => false,
+            | Handler::ControlGroup { .. }
+            | Handler::Uplink { .. }
+            | Handler::BridgeTable { .. } => false,
         };
         let Some(handler) = self.analyzer.snapshot.handlers.iter().find(takes) else {
             return vec![state];
@@ -242,7 +246,9 @@ impl Walk<'_, '_> {
             Handler::TrafficFilter { .. }
             | Handler::Program { .. }
             | Handler::SocketLookup
-            | Handler::ControlGroup { .. } => String::new(),
+            | Handler::ControlGroup { .. }
+            | Handler::Uplink { .. }
+            | Handler::BridgeTable { .. } => String::new(),
         };
         let name = format!("to which server IPVS sends what comes to its service {service}");
         let unknown = self.unknown(name, Unclear::Chance, None);
@@ -442,7 +448,9 @@ fn filters(snapshot: &Snapshot, interface: &IfaceName, outgoing: bool) -> Vec<St
         | Handler::MarkService { .. }
         | Handler::Program { .. }
         | Handler::SocketLookup
-        | Handler::ControlGroup { .. } => None,
+        | Handler::ControlGroup { .. }
+        | Handler::Uplink { .. }
+        | Handler::BridgeTable { .. } => None,
     });
     own.collect()
 }

@@ -1,10 +1,11 @@
-//! What handles packets beside all rules: filters of traffic control, and IPVS services.
+//! What handles packets beside all rules: filters of traffic control, IPVS services, and tables of
+//! legacy ebtables.
 //!
 //! In: the route netlink and `/proc/net/ip_vs`. Out: each with its place; what a filter does is not
 //! read. A kernel without these has none.
 
 use super::netlink::Channel;
-use super::snapshot::{Handler, Link};
+use super::snapshot::{Handler, Link, LinkKind};
 use crate::model::Protocol;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::tc::{TcHandle, TcHeader, TcMessage};
@@ -22,7 +23,17 @@ pub fn read(links: &[Link], proc_net: &Path) -> Vec<Handler> {
     let mut found = filters(links);
     let services = std::fs::read_to_string(proc_net.join("ip_vs")).unwrap_or_default();
     found.extend(ipvs(&services));
+    if links.iter().any(|link| link.kind == LinkKind::Bridge) {
+        found.extend(bridge_tables(Path::new("/sys/module")));
+    }
     found
+}
+
+/// Tables of legacy ebtables, by their modules.
+fn bridge_tables(modules: &Path) -> Vec<Handler> {
+    let loaded = |table: &&str| modules.join(format!("ebtable_{table}")).exists();
+    let tables = ["broute", "filter", "nat"].into_iter().filter(loaded);
+    tables.map(|table| Handler::BridgeTable { table: table.to_owned() }).collect()
 }
 
 /// The kind and the interface's index of what a message of traffic control speaks of.
@@ -138,6 +149,17 @@ TCP  XX:1 rr
                 Handler::MarkService { mark: 10 },
             ]
         );
+    }
+
+    #[test]
+    fn tables_of_legacy_ebtables_are_known_by_their_modules() {
+        let modules = tempfile::tempdir().expect("a folder");
+        assert_eq!(bridge_tables(modules.path()), []);
+        for module in ["ebtable_filter", "ebtables", "ebtable_nat"] {
+            std::fs::create_dir(modules.path().join(module)).expect("made");
+        }
+        let table = |table: &str| Handler::BridgeTable { table: table.to_owned() };
+        assert_eq!(bridge_tables(modules.path()), [table("filter"), table("nat")]);
     }
 
     #[test]

@@ -91,6 +91,18 @@ pub fn read() -> Result<Network, NetlinkError> {
     Ok(network)
 }
 
+/// The interfaces of this thread's network namespace, and nothing else of it.
+pub(super) fn all() -> Result<Vec<Link>, NetlinkError> {
+    let mut channel = Channel::open(NETLINK_ROUTE)?;
+    let request = || RouteNetlinkMessage::GetLink(LinkMessage::default());
+    let messages = collect(&mut channel, request, &mut 0)?;
+    let links = messages.into_iter().filter_map(|message| match message {
+        RouteNetlinkMessage::NewLink(message) => to_link(&message).map(|(link, _)| link),
+        _ => None,
+    });
+    Ok(links.collect())
+}
+
 /// How many links, addresses and routes stand in these messages.
 pub(super) fn from_messages(bytes: &[u8]) -> usize {
     let Ok(NetlinkPayload::InnerMessage(message)) =

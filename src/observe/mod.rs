@@ -7,6 +7,7 @@
     reason = "systemd's names of units are case-sensitive"
 )]
 mod activation;
+mod apart;
 mod bpf;
 #[allow(
     clippy::case_sensitive_file_extension_comparisons,
@@ -208,6 +209,18 @@ pub fn observe_with(
         let processes_of = listening.flat_map(|own| found.holders.of(own.inode));
         let apart = found.holders.namespaces.iter().map(|(_, process)| *process);
         handlers.extend(bpf::control_groups(&processes_of.chain(apart).collect(), &names));
+        let whose = |process: u32| match processes.get(process) {
+            None => format!("process {process}"),
+            Some(own) => match (&own.placement.container, &own.placement.unit) {
+                (Some(id), _) => {
+                    format!("container {}", names.get(id).map_or(id.as_str(), String::as_str))
+                }
+                (None, Some(unit)) => unit.clone(),
+                (None, None) => format!("{} ({process})", own.name),
+            },
+        };
+        let holders = &found.holders;
+        handlers.extend(apart::read(&holders.namespaces, holders.own_namespace, whose));
         let mut owners = sockets::Owners::new(&found.holders, &mut processes, &names);
         let mut all = owners.sockets(&found.sockets, None, &network.links);
         let inside: Vec<Socket> = inside

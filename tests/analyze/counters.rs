@@ -89,8 +89,14 @@ impl Expected {
 
 /// What the counter before a rule's decision counted; `None` for a rule that cannot be compared.
 fn counted(rule: &Rule) -> Option<u64> {
-    // Whether that goes on is for sockets to say.
-    let asks = |own: &Statement| matches!(own, Statement::Nat { kind: NatKind::Tproxy, .. });
+    // Whether that goes on is for sockets to say, or for the map.
+    let asks = |own: &Statement| match own {
+        Statement::Nat { kind, .. } => *kind == NatKind::Tproxy,
+        Statement::VerdictMap { .. } => {
+            matches!(rule.statements.last(), Some(Statement::Counter { .. }))
+        }
+        _ => false,
+    };
     if rule.statements.iter().any(asks) {
         return None;
     }

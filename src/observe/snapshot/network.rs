@@ -249,6 +249,22 @@ pub enum Handler {
         #[serde(default)]
         container: Option<String>,
     },
+    /// An interface to the outside in another network namespace: what comes in by it passes no rule
+    /// of this one.
+    Uplink {
+        /// Whose namespace it is: a container's name, a unit or a process.
+        of: String,
+        /// The interface there.
+        interface: IfaceName,
+        /// Its kind.
+        link: LinkKind,
+    },
+    /// A table of legacy ebtables whose module is loaded; whether it is in force here, and what it
+    /// does to what bridges pass on, is not read: asking would put it in force.
+    BridgeTable {
+        /// Its name.
+        table: String,
+    },
 }
 
 /// Kernel settings that matter to exposure: the file below `/proc/sys/net`, dots for slashes

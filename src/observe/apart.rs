@@ -1,0 +1,79 @@
+//! Network namespaces with an uplink of their own: what comes in there passes no rule of the host's.
+//!
+//! In: a process of each namespace. Out: the interfaces of each that reach the outside without the
+//! host: hardware that was moved there, macvlan and ipvlan. Pairs of veth lead through the host, and
+//! are none of these.
+
+use super::links;
+use super::snapshot::{Handler, LinkKind};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt as _;
+
+/// More namespaces than this are not looked into.
+const MOST: usize = 256;
+
+/// The interfaces to the outside in these namespaces (inode, process), by whose process it is.
+///
+/// Only for the namespace of the first process, the host's: inside of another one, the host's own
+/// interfaces would be such.
+pub fn read(
+    namespaces: &[(u64, u32)],
+    own: Option<u64>,
+    mut whose: impl FnMut(u32) -> String,
+) -> Vec<Handler> {
+    let first = fs::metadata("/proc/1/ns/net").ok().map(|own| own.ino());
+    if own.is_none() || own != first {
+        return Vec::new();
+    }
+    let others: Vec<u32> = namespaces
+        .iter()
+        .filter(|(inode, _)| Some(*inode) != own)
+        .map(|(_, process)| *process)
+        .take(MOST)
+        .collect();
+    if others.is_empty() {
+        return Vec::new();
+    }
+    // A thread of its own, as it does not come back.
+    let visit = || {
+        let mut found = Vec::new();
+        for process in others {
+            let entered = File::open(format!("/proc/{process}/ns/net")).and_then(|file| {
+                Ok(move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?)
+            });
+            if entered.is_ok() {
+                let links = links::all().unwrap_or_default();
+                let out = links.into_iter().filter(|link| link.up && is_uplink(&link.kind));
+                found.extend(out.map(|link| (process, link)));
+            }
+        }
+        found
+    };
+    let found = std::thread::scope(|scope| scope.spawn(visit).join()).unwrap_or_default();
+    let uplink = |(process, link): (u32, super::Link)| Handler::Uplink {
+        of: whose(process),
+        interface: link.name,
+        link: link.kind,
+    };
+    found.into_iter().map(uplink).collect()
+}
+
+/// Whether an interface of this kind reaches the outside past the namespace that it came from.
+fn is_uplink(kind: &LinkKind) -> bool {
+    match kind {
+        LinkKind::Physical | LinkKind::Macvlan | LinkKind::Ipvlan => true,
+        LinkKind::Other(word) => matches!(word.as_str(), "macvtap" | "ipvtap"),
+        LinkKind::Loopback
+        | LinkKind::Bridge
+        | LinkKind::Veth
+        | LinkKind::Tun
+        | LinkKind::Bond
+        | LinkKind::Vlan
+        | LinkKind::Vxlan
+        | LinkKind::Wireguard
+        | LinkKind::Vrf
+        | LinkKind::Dummy => false,
+    }
+}
