@@ -62,11 +62,16 @@ impl Scene<'_, '_> {
         let both = matches!((&range.address, &range.port), (Some((one, _)), Some((two, _)))
             if one == two && matches!(one.selector, Selector::Map { .. }));
         let ports = if both {
-            range.port.as_ref().map_or(Ok(None), |(value, _)| match self.load(value) {
+            range.port.as_ref().map_or(Ok(None), |(value, high)| match self.load(value) {
                 Value::Absent => Err(Step::Fail),
                 Value::Bits(bits) => {
-                    let port = bits.value.get(len..len + 2).filter(|_| bits.is_known());
-                    port.map(|own| Some((own.to_vec(), own.to_vec()))).ok_or(Step::Anything)
+                    let low = bits.value.get(len..len + 2).filter(|_| bits.is_known());
+                    // Where values are ranges, the highest port stands behind the highest address.
+                    let high = match high {
+                        None => low.map(<[u8]>::to_vec),
+                        Some(high) => number(high, 2).flatten(),
+                    };
+                    low.map(<[u8]>::to_vec).zip(high).map(Some).ok_or(Step::Anything)
                 }
             })
         } else {

@@ -10,7 +10,7 @@ impl Decoder<'_> {
     fn bounds(&self, data: Attributes, low: u16, high: u16) -> Option<(Operand, Option<Operand>)> {
         let low = data.be32(low)?;
         let high = data.be32(high).filter(|high| *high != low);
-        let bound = |register| {
+        let lowest = |register| {
             let operand = self.registers.operand(register);
             // A map's value of `address . port` is read from its second word on.
             match operand.transforms.as_slice() {
@@ -20,7 +20,9 @@ impl Decoder<'_> {
                 _ => operand,
             }
         };
-        Some((bound(low), high.map(bound)))
+        // Behind the lowest in a map's value, so that it says from which byte on.
+        let highest = |register| self.registers.operand(register);
+        Some((lowest(low), high.map(highest)))
     }
 
     pub fn nat(&self, data: Attributes) -> Option<Statement> {

@@ -233,6 +233,11 @@ fn update(statement: &Statement, context: &Context) -> Written {
     Written { text: format!("{not}{word} @{set} {{ {text} }}"), loadable }
 }
 
+/// Whether both come from one value of a map.
+fn is_one_map(low: &Operand, high: &Operand) -> bool {
+    matches!(low.selector, Selector::Map { .. }) && low.selector == high.selector
+}
+
 fn nat(kind: NatKind, family: Option<IpFamily>, range: &NatRange, context: &Context) -> Written {
     /// `NF_NAT_RANGE_*` of `linux/netfilter/nf_nat.h`.
     const FLAGS: [(u32, &str); 3] = [(4, "random"), (8, "persistent"), (16, "fully-random")];
@@ -272,7 +277,8 @@ fn nat(kind: NatKind, family: Option<IpFamily>, range: &NatRange, context: &Cont
             && range.port.is_some()
             && matches!(low.selector, Selector::Immediate(_));
         to = bound(low, address_kind);
-        if let Some(high) = high {
+        // A map whose values are ranges gives both.
+        if let Some(high) = high.as_ref().filter(|high| !is_one_map(low, high)) {
             to = format!("{to}-{}", bound(high, address_kind));
         }
         if brackets {

@@ -56,6 +56,24 @@ fn value_of(kinds: &[KeyType], len: u32, network_order: bool, bytes: &Bytes) -> 
     Written::plain(words.collect::<Vec<_>>().join(" . "))
 }
 
+/// A value of a map whose values are ranges: the lowest, and behind it the highest.
+fn range_of(kinds: &[KeyType], len: u32, bytes: &Bytes) -> Option<Written> {
+    let half = len / 2;
+    let widths = kinds.iter().map(|kind| kind.width().map(|own| own.div_ceil(4) * 4));
+    let whole = match kinds {
+        [one] => one.width()?,
+        _ => widths.sum::<Option<usize>>()?,
+    };
+    if whole != half as usize || bytes.len() != len as usize {
+        return None;
+    }
+    let (low, high) = bytes.as_slice().split_at(whole);
+    let words = fields(kinds, low, half)?.into_iter().zip(fields(kinds, high, half)?);
+    let words =
+        words.map(|((kind, low), (_, high))| value::interval(kind, kind.host_order(), low, high));
+    Some(Written::plain(words.collect::<Vec<_>>().join(" . ")))
+}
+
 /// The key of an element of the set: `22`, `10.0.0.0/8`, `192.0.2.1 . 80-90`, `*`.
 pub fn key(key: &ElementKey, set: &Set) -> String {
     write_key(key, set).text
@@ -125,7 +143,8 @@ pub(super) fn write_element(element: &Element, set: &Set, context: &Context) -> 
             text = format!("{text} : {}", value::quoted(name));
         }
         (Some(ElementData::Value(bytes)), Some(SetData::Value { fields, len })) => {
-            let data = value_of(fields, *len, false, bytes);
+            let data = range_of(fields, *len, bytes)
+                .unwrap_or_else(|| value_of(fields, *len, false, bytes));
             loadable &= data.loadable;
             text = format!("{text} : {}", data.text);
         }
