@@ -111,10 +111,14 @@ impl Bench {
         self.lab.host.nft(&format!("flush ruleset\n{table}"));
     }
 
+    /// Our table; empty where there is none.
+    fn text(&self) -> String {
+        self.live().map(timeless).map(|table| text::table(&table)).unwrap_or_default()
+    }
+
     /// All that a command may change, in one text.
     fn state(&self) -> String {
-        let mut all =
-            self.live().map(timeless).map(|table| text::table(&table)).unwrap_or_default();
+        let mut all = self.text();
         list(&self.root.path().join("var"), &mut all);
         list(&self.root.path().join("run"), &mut all);
         all
@@ -177,12 +181,13 @@ impl Bench {
         let mut seen = std::collections::HashSet::new();
         let mut boundaries = Vec::new();
         let mut effects = 0;
-        let end = crash::run(&command, "fwctl", |number, what| {
-            effects = number + 1;
+        let end = crash::run(&command, "fwctl", |effect| {
+            effects += 1;
 
             // What nft does alone once it runs is of interest whatever there is.
-            if seen.insert(self.state()) || what == "start nft" {
-                boundaries.push((number, what.to_owned()));
+            let alone = [crash::STARTS, crash::READS].contains(&effect.what);
+            if seen.insert(self.state()) || alone {
+                boundaries.push((effect.clone(), self.text()));
             }
             false
         });
@@ -190,12 +195,21 @@ impl Bench {
         let whole = self.rules(&[before, after]);
         assert_eq!(whole, after, "fwctl {arguments} does not do what the test says");
         // Before anything, while nft runs, and behind it, at least.
-        assert!(boundaries.len() > 2, "of {effects} effects only {boundaries:?} change anything");
-        for (number, what) in &boundaries {
+        let known: Vec<_> = boundaries.iter().map(|(effect, _)| effect).collect();
+        assert!(known.len() > 2, "of {effects} effects only {known:?} change anything");
+        let told = boundaries.iter().filter(|(effect, _)| effect.what == crash::READS).count();
+        assert!(told > 0, "nft is never told anything: {known:?}");
+        for (boundary, table) in &boundaries {
             self.back_to(&start);
-            let end = crash::run(&command, "fwctl", |now, _| now == *number);
-            assert_eq!(end, crash::End::Killed, "effect {number}, {what}");
-            let at = format!("fwctl {arguments}, killed before effect {number} ({what})");
+            let end = crash::run(&command, "fwctl", |now| now == boundary);
+            assert_eq!(end, crash::End::Killed, "{boundary:?}");
+            let at = format!("fwctl {arguments}, killed before {boundary:?}");
+            // nft alone does nothing before it is told, and all of it behind that.
+            match boundary.what {
+                crash::STARTS => assert_eq!(self.text(), *table, "{at}"),
+                crash::READS => assert_ne!(self.text(), *table, "{at}"),
+                _ => {}
+            }
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 self.recovers(before, after, &meant);
             }));
@@ -204,7 +218,10 @@ impl Bench {
                 std::panic::resume_unwind(panic);
             }
         }
-        println!("fwctl {arguments}: {effects} effects, killed at {}", boundaries.len());
+        println!(
+            "fwctl {arguments}: {effects} effects, killed at {}, nft alone with {told} transactions",
+            boundaries.len()
+        );
     }
 
     /// The tables that the two policies make, by name, as a command that nobody disturbs makes them.

@@ -42,8 +42,8 @@ impl<'l> Bench<'l> {
         command.args(arguments.split_whitespace());
         command.env("FWCTL_ROOT", self.host.root.path()).env("SAID", &said);
         let mut begun = false;
-        let end = crash::run(&command, "fwctl", |_, what| {
-            if what == "start nft" && !begun {
+        let end = crash::run(&command, "fwctl", |effect| {
+            if effect.what == crash::STARTS && !begun {
                 begun = true;
                 self.lab.host.nft(&format!(
                     "table inet neighbour {{\n chain input {{\n \

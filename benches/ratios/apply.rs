@@ -124,6 +124,10 @@ struct Watched {
 }
 
 impl Kernel for Watched {
+    fn get_ready(&self) {
+        self.live.get_ready();
+    }
+
     fn run(&self, transaction: &str) -> Result<(), NftError> {
         let result = self.live.run(transaction);
         self.in_force.set(Instant::now());

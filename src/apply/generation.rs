@@ -91,12 +91,14 @@ impl State {
         make_directory(fresh)?;
         let json = json(installed);
         let files = [(INSTALLED, json.as_slice()), (TABLE, table.as_bytes())];
-        let mut sums = String::new();
-        for (name, content) in &files {
-            create(&fresh.join(name), content)?;
-            sums.extend([sha256(content).as_str(), "  ", name, "\n"]);
+        let sums: String = files.map(|(name, own)| format!("{}  {name}\n", sha256(own))).concat();
+        let files = files.into_iter().chain([(SUMS, sums.as_bytes())]);
+        let files = files.map(|(name, content)| create(fresh.join(name), content));
+        // All are written before the first is synced: where a file system has a journal, one entry
+        // of it may then do for all.
+        for (path, file) in files.collect::<Result<Vec<_>, _>>()? {
+            file.sync_all().map_err(io("could not sync", &path))?;
         }
-        create(&fresh.join(SUMS), sums.as_bytes())?;
         sync_directory(fresh)?;
         if folder.exists() {
             // Made again under its number: the old folder stays until the new one stands.
@@ -221,11 +223,11 @@ fn begun(folder: &Path) -> Vec<PathBuf> {
     paths.filter(|path| path.extension().is_some_and(|end| end == "new")).collect()
 }
 
-/// Writes a file of a folder that nobody knows yet.
-fn create(path: &Path, content: &[u8]) -> Result<(), StateError> {
-    let mut file = File::create(path).map_err(io("could not create", path))?;
-    file.write_all(content).map_err(io("could not write", path))?;
-    file.sync_all().map_err(io("could not sync", path))
+/// Writes a file of a folder that nobody knows yet; the disk may not have it yet.
+fn create(path: PathBuf, content: &[u8]) -> Result<(PathBuf, File), StateError> {
+    let mut file = File::create(&path).map_err(io("could not create", &path))?;
+    file.write_all(content).map_err(io("could not write", &path))?;
+    Ok((path, file))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Damage> {

@@ -1,13 +1,18 @@
 //! The narrow way to the kernel: one implementation for the live one, one for tests.
 
-use super::nft::{Nft, NftError};
+use super::nft::{Nft, NftError, Waiting};
 use crate::compile::TABLE;
 use crate::model::nft::{Family, Table};
 use crate::observe::nft as reader;
+use std::cell::RefCell;
 use std::io;
 
 /// What apply needs of a kernel.
 pub trait Kernel {
+    /// Says that a transaction may follow soon, so that what it needs can be started meanwhile.
+    /// Sends nothing.
+    fn get_ready(&self) {}
+
     /// Makes one transaction, given in the language of `nft(8)`.
     fn run(&self, transaction: &str) -> Result<(), NftError>;
 
@@ -25,18 +30,31 @@ pub trait Kernel {
 #[derive(Debug)]
 pub struct Live {
     nft: Nft,
+    /// One that waits for the next transaction.
+    waiting: RefCell<Option<Waiting>>,
 }
 
 impl Live {
     /// Finds what is needed to change it.
     pub fn new() -> Result<Self, NftError> {
-        Ok(Self { nft: Nft::find()? })
+        Ok(Self { nft: Nft::find()?, waiting: RefCell::new(None) })
     }
 }
 
 impl Kernel for Live {
+    fn get_ready(&self) {
+        let mut waiting = self.waiting.borrow_mut();
+        if waiting.is_none() {
+            // Where it cannot be started, the transaction says so.
+            *waiting = self.nft.start().ok();
+        }
+    }
+
     fn run(&self, transaction: &str) -> Result<(), NftError> {
-        self.nft.run(transaction)
+        match self.waiting.take() {
+            Some(waiting) => waiting.run(transaction),
+            None => self.nft.run(transaction),
+        }
     }
 
     fn read_table(&self) -> io::Result<Option<Table>> {

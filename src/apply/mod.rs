@@ -25,7 +25,7 @@ pub use attempt::Record;
 pub use cut::{Cut, cut};
 pub use generation::{Damage, Sound};
 pub use kernel::{Kernel, Live};
-pub use nft::{Nft, NftError};
+pub use nft::{Nft, NftError, Waiting as WaitingNft};
 pub use pending::{Found, Terms};
 pub use reconnect::{Reconnect, Waiting};
 pub use seen::Seen;
@@ -184,6 +184,8 @@ pub fn apply(
     if plan.outcome == Outcome::Unchanged {
         return Ok(Applied::Unchanged);
     }
+    // What starts here waits until the disk has all of it.
+    kernel.get_ready();
     let before = read(kernel, "nothing was changed")?;
     // If we die here, nothing has changed: a generation that no kernel marker names is not used.
     let lasting = compile::lasting(&plan.table);

@@ -1,4 +1,9 @@
 //! Runs `nft(8)`: by its absolute path, with a bound on its time, and what it says kept.
+//!
+//! Its own start takes as long as a small transaction. So it can be started before it is known
+//! whether anything will be sent at all ([`Nft::start`]): it then waits for one line on its standard
+//! input, which names the transaction and is written when that is allowed. Where the line never
+//! comes, nft finds its input empty and does nothing.
 
 use super::state::inheritable;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -6,9 +11,10 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::ffi::CStr;
 use std::fs::File;
-use std::io::{Seek as _, Write as _};
+use std::io::{PipeWriter, Seek as _, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 /// Where distributions put it. `PATH` is not asked: it may be anybody's.
@@ -57,42 +63,118 @@ impl Nft {
     }
 
     /// Runs one transaction.
-    ///
-    /// nft reads it from memory that already holds all of it: if fwctl dies while nft runs, nft
-    /// goes on alone with the whole of it, never with the half that went through a pipe. The
-    /// kernel commits the batch or does not.
     pub fn run(&self, transaction: &str) -> Result<(), NftError> {
+        self.start()?.run(transaction)
+    }
+
+    /// Starts it, without a word of what it is to do.
+    pub fn start(&self) -> Result<Waiting, NftError> {
         let failed = |source| NftError::Run { path: self.path.clone(), source };
-        let mut stdin = memory(c"transaction").map_err(failed)?;
-        stdin.write_all(transaction.as_bytes()).and_then(|()| stdin.rewind()).map_err(failed)?;
-        let mut stderr = memory(c"complaint").map_err(failed)?;
+        let transaction = memory(c"transaction").map_err(failed)?;
+        let complaint = memory(c"complaint").map_err(failed)?;
+        let (theirs, gate) = std::io::pipe().map_err(failed)?;
         // Until nft has ended the lock is held, whether we live or not.
         let lock = inheritable().map_err(failed)?;
-        let mut child = Command::new(&self.path)
+        let child = Command::new(&self.path)
             .args(["-f", "-"])
             .env_clear()
-            .stdin(stdin)
-            .stdout(Stdio::null())
-            .stderr(stderr.try_clone().map_err(failed)?)
+            .stdin(theirs)
+            // It writes nothing there; it is the one other descriptor by which it can be handed a
+            // file that has no name.
+            .stdout(reading(&transaction).map_err(failed)?)
+            .stderr(complaint.try_clone().map_err(failed)?)
             .spawn()
             .map_err(failed)?;
         drop(lock);
-        let ended = wait(&mut child, Instant::now() + TIMEOUT);
+        Ok(Waiting { path: self.path.clone(), child, gate: Some(gate), transaction, complaint })
+    }
+}
+
+/// nft that has started and waits to be told what to do.
+///
+/// If we die, it is told nothing, and ends.
+#[derive(Debug)]
+pub struct Waiting {
+    path: PathBuf,
+    child: Child,
+    /// Open while it waits.
+    gate: Option<PipeWriter>,
+    transaction: File,
+    complaint: File,
+}
+
+/// What is written to nft's standard input: so short that a pipe takes all of it or nothing.
+const GO: &[u8] = b"include \"/proc/self/fd/1\"\n";
+
+impl Waiting {
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Lets it make one transaction, and waits for its end.
+    ///
+    /// The memory that nft reads holds all of it before nft is told so: if fwctl dies while nft
+    /// runs, nft goes on alone with the whole of it, never with the half that went through a pipe.
+    /// The kernel commits the batch or does not.
+    pub fn run(mut self, transaction: &str) -> Result<(), NftError> {
+        let path = self.path.clone();
+        let failed = move |source| NftError::Run { path: path.clone(), source };
+        self.transaction.write_all(transaction.as_bytes()).map_err(&failed)?;
+        // If we die before this, nft does nothing; behind it, nft goes on alone.
+        let told = self.gate.take().map_or(Ok(()), |mut gate| gate.write_all(GO));
+        if let Err(error) = told {
+            // Nobody reads any more, so nobody was told.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+            return Err(match self.complaint().map_err(&failed)? {
+                silence if silence.is_empty() => failed(error),
+                stderr => NftError::Refused { stderr },
+            });
+        }
+        let ended = wait(&mut self.child, Instant::now() + TIMEOUT);
         if !matches!(ended, Ok(true)) {
             // It is our own child and not reaped yet, so the id is still its.
-            let _ = child.kill();
+            let _ = self.child.kill();
         }
-        let status = child.wait().map_err(failed)?;
-        if !ended.map_err(failed)? {
+        let status = self.child.wait().map_err(&failed)?;
+        if !ended.map_err(&failed)? {
             return Err(NftError::Timeout);
         }
         if status.success() {
             return Ok(());
         }
-        stderr.rewind().map_err(failed)?;
-        let complaint = std::io::read_to_string(stderr).map_err(failed)?;
-        Err(NftError::Refused { stderr: complaint.trim().to_owned() })
+        Err(NftError::Refused { stderr: self.complaint().map_err(&failed)? })
     }
+
+    /// What it wrote to its standard error.
+    fn complaint(&mut self) -> std::io::Result<String> {
+        self.complaint.rewind()?;
+        Ok(of_the_transaction(&std::io::read_to_string(&self.complaint)?))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        // One that was told nothing has nothing to lose. One that has ended is reaped already.
+        if self.gate.take().is_some() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// What nft complains of, without the way by which it came to the transaction.
+fn of_the_transaction(complaint: &str) -> String {
+    let lines = complaint.lines().filter(|line| !line.starts_with("In file included from "));
+    let lines: Vec<&str> =
+        lines.map(|line| line.strip_prefix("/proc/self/fd/1:").unwrap_or(line)).collect();
+    lines.join("\n").trim().to_owned()
+}
+
+/// The same file, to be read from its start and not to be written.
+fn reading(file: &File) -> std::io::Result<File> {
+    File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 /// A file that is in memory only and has no name.

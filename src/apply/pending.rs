@@ -74,6 +74,7 @@ pub fn arm(
         by: terms.by.clone(),
         message: terms.message.clone(),
     };
+    kernel.get_ready();
     // If we die here, nothing has changed: a generation that no kernel marker names is not used.
     state.write_generation(&installed, &plan.table).map_err(ApplyError::Disk)?;
     let digest = Some(plan.desired.digest);
@@ -115,6 +116,7 @@ fn load(
     state: &State,
     kernel: &dyn Kernel,
 ) -> Result<Applied, ApplyError> {
+    kernel.get_ready();
     let before = read(kernel, "nothing was changed")?;
     let arming = pending::arm(before.as_ref(), desired, generation, within)
         .map_err(|objects| ApplyError::InTheWay { objects })?;

@@ -2,8 +2,11 @@
 //! outside itself, or says something, and kills it there if asked to.
 //!
 //! Nothing in the program knows of it. An effect is a call that makes, writes, syncs, renames or
-//! removes a file; that `nft`, its child, is started; and that `nft` sends something to the kernel.
-//! Killed before nft is started or sends, nft dies with it or goes on alone, as the case may be.
+//! removes a file; that `nft`, its child, is started, that `nft` begins to read what it was told to
+//! do, and that it sends something to the kernel. Where the program is killed when nft has started
+//! or begins to read, nft goes on alone; where it is killed before nft sends, nft dies with it.
+//!
+//! nft may start while the program still writes files, so each has numbers of its own.
 
 // Each test file compiles this module anew and uses a part of it.
 #![allow(dead_code)]
@@ -14,6 +17,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::collections::HashMap;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -35,17 +39,33 @@ enum Who {
     Other,
 }
 
+/// An effect, in the order of those of the same processes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effect {
+    /// What it is.
+    pub what: &'static str,
+    /// Whether it is nft's.
+    pub of_nft: bool,
+    /// How many of the program's, or of all nft's, were before it.
+    pub number: usize,
+}
+
+/// nft has started, and was told nothing yet.
+pub const STARTS: &str = "start nft";
+/// nft was told what to do, and has not done it yet.
+pub const READS: &str = "nft reads what it is to do";
+
 /// What happens before an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
     GoesOn,
-    /// The program is killed; an nft that is just started goes on alone to its end.
+    /// The program is killed; an nft that has just started or been told goes on alone to its end.
     Dies,
-    /// The program is killed; the nft that is just started stands still.
+    /// The program is killed; the nft that was just told stands still.
     Stands,
 }
 
-/// An nft whose fwctl was killed, and which has not done anything yet.
+/// An nft whose fwctl was killed, and which was told what to do and has not done anything yet.
 #[derive(Debug)]
 pub struct Orphan(Pid);
 
@@ -57,20 +77,19 @@ impl Orphan {
     }
 }
 
-/// Runs `command`, whose program has the file name `program`. Before the effect number N, from 0,
-/// `dies(N, what)` says whether all ends there.
-pub fn run(command: &Command, program: &str, mut dies: impl FnMut(usize, &str) -> bool) -> End {
-    let next = |number, what: &str| if dies(number, what) { Next::Dies } else { Next::GoesOn };
-    trace(command, program, next).0
+/// Runs `command`, whose program has the file name `program`. Before each effect `dies` says
+/// whether all ends there.
+pub fn run(command: &Command, program: &str, mut dies: impl FnMut(&Effect) -> bool) -> End {
+    trace(command, program, |effect| if dies(effect) { Next::Dies } else { Next::GoesOn }).0
 }
 
-/// Kills the program when it has started nft for the time number `nth`, from 0; `None` where it
-/// does not start it so often.
+/// Kills the program when it has told nft what to do for the time number `nth`, from 0; `None`
+/// where it does not so often.
 pub fn orphan(command: &Command, program: &str, nth: usize) -> Option<Orphan> {
-    let mut starts = 0;
-    let next = |_, what: &str| {
-        starts += usize::from(what == "start nft");
-        if starts > nth { Next::Stands } else { Next::GoesOn }
+    let mut told = 0;
+    let next = |effect: &Effect| {
+        told += usize::from(effect.what == READS);
+        if told > nth { Next::Stands } else { Next::GoesOn }
     };
     trace(command, program, next).1
 }
@@ -78,11 +97,11 @@ pub fn orphan(command: &Command, program: &str, nth: usize) -> Option<Orphan> {
 fn trace(
     command: &Command,
     program: &str,
-    mut next: impl FnMut(usize, &str) -> Next,
+    mut next: impl FnMut(&Effect) -> Next,
 ) -> (End, Option<Orphan>) {
     let first = start(command);
     let mut threads: HashMap<Pid, Who> = HashMap::new();
-    let mut effects = 0;
+    let mut effects = [0, 0];
     let mut end = None;
     let mut orphan = None;
     loop {
@@ -122,28 +141,29 @@ fn trace(
         let who = *threads.entry(pid).or_insert_with(|| who(pid, program));
         let effect = match status {
             WaitStatus::PtraceSyscall(_) => effect(pid, who),
-            WaitStatus::PtraceEvent(..) if started && who == Who::Nft => Some("start nft"),
+            WaitStatus::PtraceEvent(..) if started && who == Who::Nft => Some(STARTS),
             _ => None,
         };
         if let Some(what) = effect
             && end.is_none()
         {
-            let number = effects;
-            effects += 1;
-            let next = next(number, what);
+            let of_nft = who == Who::Nft;
+            let number = effects[usize::from(of_nft)];
+            effects[usize::from(of_nft)] += 1;
+            let next = next(&Effect { what, of_nft, number });
             if next != Next::GoesOn {
                 end = Some(End::Killed);
                 let _ = kill(first, Signal::SIGKILL);
                 if next == Next::Stands {
-                    // It meets the signal before its first instruction.
+                    // It meets the signal behind the call at which it stopped.
                     kill(pid, Signal::SIGSTOP).unwrap();
                     ptrace::detach(pid, None).unwrap();
                     orphan = Some(Orphan(pid));
-                } else if what == "start nft" {
+                } else if [STARTS, READS].contains(&what) {
                     // It goes on alone.
                     ptrace::detach(pid, None).unwrap();
                     await_end(pid);
-                } else if who == Who::Nft {
+                } else if of_nft {
                     let _ = kill(pid, Signal::SIGKILL);
                 }
                 continue;
@@ -196,7 +216,11 @@ fn effect(pid: Pid, who: Who) -> Option<&'static str> {
     }
     let (number, arguments) = call(pid)?;
     if who == Who::Nft {
-        return matches!(number, libc::SYS_sendmsg | libc::SYS_sendto).then_some("nft sends");
+        return match number {
+            libc::SYS_sendmsg | libc::SYS_sendto => Some("nft sends"),
+            libc::SYS_openat if names_the_transaction(pid, arguments[1]) => Some(READS),
+            _ => None,
+        };
     }
     let writes = libc::O_CREAT | libc::O_WRONLY | libc::O_RDWR | libc::O_TRUNC;
     match number {
@@ -211,6 +235,14 @@ fn effect(pid: Pid, who: Who) -> Option<&'static str> {
         libc::SYS_ftruncate | libc::SYS_linkat | libc::SYS_symlinkat => Some("change"),
         _ => older(number),
     }
+}
+
+/// Whether the text at this address of a process is the name by which nft opens what it is to do.
+fn names_the_transaction(pid: Pid, address: u64) -> bool {
+    let Ok(memory) = std::fs::File::open(format!("/proc/{pid}/mem")) else { return false };
+    let name = b"/proc/self/fd/1\0";
+    let mut text = [0; 16];
+    memory.read_exact_at(&mut text, address).is_ok() && text == *name
 }
 
 /// Calls that only older architectures have.
