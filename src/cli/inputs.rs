@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 /// What a failure says of the host where only files were read.
 pub const UNTOUCHED: &str = "nothing was changed";
 
+/// What to do where this host cannot be looked at.
+const AS_ROOT: &str = "run fwctl as root";
+
 /// The policy file that is meant.
 pub fn policy_path(global: &Global, paths: &Paths) -> PathBuf {
     global.policy.clone().unwrap_or_else(|| paths.policy())
@@ -53,10 +56,28 @@ pub fn snapshot(host: &Host, paths: &Paths) -> Result<Snapshot, Failure> {
     with_ruleset(snapshot, "take the snapshot as root")
 }
 
+/// The policy and the host that are meant. This host is looked at while the policy is read; where
+/// the policy cannot be used, what was seen is of no interest.
+pub fn policy_and_snapshot(
+    global: &Global,
+    host: &Host,
+    paths: &Paths,
+    width: usize,
+) -> Result<(policy::Policy, Snapshot), Failure> {
+    if host.snapshot.is_some() {
+        return Ok((policy(global, paths, width)?, snapshot(host, paths)?));
+    }
+    let options = observe::Options { engine_version: false, ..options(paths) };
+    let observing = std::thread::spawn(move || observe::observe(&options));
+    let policy = policy(global, paths, width)?;
+    let snapshot = observing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    Ok((policy, with_ruleset(snapshot, AS_ROOT)?))
+}
+
 /// This host, its rules included.
 pub fn live(paths: &Paths) -> Result<Snapshot, Failure> {
     let options = observe::Options { engine_version: false, ..options(paths) };
-    with_ruleset(observe::observe(&options), "run fwctl as root")
+    with_ruleset(observe::observe(&options), AS_ROOT)
 }
 
 /// As much of this host as can be read.

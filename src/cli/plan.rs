@@ -54,8 +54,7 @@ pub enum Format {
 
 /// Plans and prints.
 pub fn run(plan: &Plan, global: &Global, paths: &Paths, output: &Output) -> Result<Exit, Failure> {
-    let policy = inputs::policy(global, paths, output.width)?;
-    let snapshot = inputs::snapshot(&plan.host, paths)?;
+    let (policy, snapshot) = inputs::policy_and_snapshot(global, &plan.host, paths, output.width)?;
     if plan.host.snapshot.is_none() {
         no_change_waits(&snapshot)?;
     }

@@ -14,6 +14,7 @@ mod bpf;
     reason = "systemd's names of units are case-sensitive"
 )]
 mod cgroup;
+mod conntrack;
 mod endpoints;
 mod engines;
 mod flows;
@@ -37,6 +38,7 @@ pub mod nft;
 mod policy_routing;
 mod processes;
 pub mod routing;
+mod short_file;
 mod snapshot;
 mod sockets;
 mod ssh;
@@ -204,7 +206,7 @@ pub fn observe_with(
             .map(|container| (container.id.clone(), container.name.clone()))
             .collect();
         let namespaces = sockets::namespaces(&found.holders, &mut processes, &names);
-        let inside = sockets::read_inside(&namespaces, &mut warnings);
+        let inside = sockets::read_inside(scope, namespaces);
         let listening = found.sockets.iter().filter(|own| own.state == SocketState::Listening);
         let processes_of = listening.flat_map(|own| found.holders.of(own.inode));
         let apart = found.holders.namespaces.iter().map(|(_, process)| *process);
@@ -223,10 +225,6 @@ pub fn observe_with(
         handlers.extend(apart::read(&holders.namespaces, holders.own_namespace, whose));
         let mut owners = sockets::Owners::new(&found.holders, &mut processes, &names);
         let mut all = owners.sockets(&found.sockets, None, &network.links);
-        let inside: Vec<Socket> = inside
-            .iter()
-            .flat_map(|(container, raw)| owners.sockets(raw, Some(container), &[]))
-            .collect();
         let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
         let ground = ssh::Ground {
             raw: &found.sockets,
@@ -245,11 +243,16 @@ pub fn observe_with(
             Vec::new()
         });
         ssh::fill_in_dialled(&mut ssh.sessions, &flows);
-        all.extend(inside);
+        let inside =
+            inside.and_then(|inside| joined(inside, "container namespaces", &mut warnings));
+        let mut owners = sockets::Owners::new(&found.holders, &mut processes, &names);
+        for (container, raw) in inside.unwrap_or_default() {
+            all.extend(owners.sockets(&raw, Some(&container), &[]));
+        }
         sockets::sort(&mut all);
 
         let running: BTreeSet<String> =
-            found.holders.processes().into_iter().filter_map(processes::name).collect();
+            found.holders.processes().into_iter().filter_map(|id| processes.name(id)).collect();
         host.managers = host::managers(Path::new("/"), &running);
         if engines.iter().any(|engine| engine.swarm) {
             host.managers.push("docker-swarm".to_owned());

@@ -4,6 +4,7 @@
 //! for where the daemon sets one.
 
 use super::cgroup::{self, Placement};
+use super::short_file;
 use std::collections::BTreeMap;
 use std::fs;
 
@@ -27,20 +28,56 @@ pub struct Process {
     pub session: Option<u32>,
 }
 
-/// Processes that were looked at, each read once.
+/// The little of a process that its sockets are told by.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seat {
+    /// Its name (`comm`).
+    pub name: String,
+    /// Where systemd or a container engine has put it.
+    pub placement: Placement,
+}
+
+/// Processes that were looked at, each read once, and no more of it than was asked for.
 #[derive(Debug, Default)]
-pub struct Processes(BTreeMap<u32, Option<Process>>);
+pub struct Processes {
+    whole: BTreeMap<u32, Option<Process>>,
+    seats: BTreeMap<u32, Option<Seat>>,
+}
 
 impl Processes {
     /// Processes that are as the test says.
     #[cfg(test)]
     pub fn of(processes: impl IntoIterator<Item = (u32, Process)>) -> Self {
-        Self(processes.into_iter().map(|(id, process)| (id, Some(process))).collect())
+        let whole: BTreeMap<u32, Option<Process>> =
+            processes.into_iter().map(|(id, process)| (id, Some(process))).collect();
+        let seat = |process: &Process| Seat {
+            name: process.name.clone(),
+            placement: process.placement.clone(),
+        };
+        let seats = whole.iter().map(|(id, process)| (*id, process.as_ref().map(seat))).collect();
+        Self { whole, seats }
     }
 
     /// The process of this id; `None` where it is gone.
     pub fn get(&mut self, id: u32) -> Option<&Process> {
-        self.0.entry(id).or_insert_with(|| read(id)).as_ref()
+        let Self { whole, seats } = self;
+        let found = whole.entry(id).or_insert_with(|| {
+            read(id, seats.entry(id).or_insert_with(|| seat(id)).as_ref()?.clone())
+        });
+        found.as_ref()
+    }
+
+    /// The name and the place of the process of this id; `None` where it is gone.
+    pub fn seat(&mut self, id: u32) -> Option<&Seat> {
+        self.seats.entry(id).or_insert_with(|| seat(id)).as_ref()
+    }
+
+    /// The name of the process of this id.
+    pub fn name(&self, id: u32) -> Option<String> {
+        match self.seats.get(&id) {
+            Some(known) => known.as_ref().map(|seat| seat.name.clone()),
+            None => name(id),
+        }
     }
 
     /// The process, its parent, and so on to the first; at most 256 (a pid may be reused meanwhile).
@@ -57,9 +94,8 @@ impl Processes {
 
 /// The name of a process, as the kernel has it: at most 15 bytes.
 pub fn name(id: u32) -> Option<String> {
-    fs::read(format!("/proc/{id}/comm"))
-        .ok()
-        .map(|bytes| String::from_utf8_lossy(bytes.trim_ascii_end()).into_owned())
+    let bytes = short_file::read(format!("/proc/{id}/comm")).ok()?;
+    Some(String::from_utf8_lossy(bytes.trim_ascii_end()).into_owned())
 }
 
 /// What a process shows instead of its arguments; for daemons that set it (setproctitle(3)).
@@ -85,14 +121,20 @@ pub fn all() -> Vec<u32> {
     ids
 }
 
-fn read(id: u32) -> Option<Process> {
-    let status = fs::read(format!("/proc/{id}/status")).ok()?;
+fn seat(id: u32) -> Option<Seat> {
+    let name = name(id)?;
+    let cgroup = short_file::read(format!("/proc/{id}/cgroup")).unwrap_or_default();
+    Some(Seat { name, placement: cgroup::parse(&String::from_utf8_lossy(&cgroup)) })
+}
+
+fn read(id: u32, seat: Seat) -> Option<Process> {
+    let status = short_file::read(format!("/proc/{id}/status")).ok()?;
     let mut process = from_status(&String::from_utf8_lossy(&status));
-    let cgroup = fs::read_to_string(format!("/proc/{id}/cgroup")).unwrap_or_default();
-    process.placement = cgroup::parse(&cgroup);
+    (process.name, process.placement) = (seat.name, seat.placement);
     let number = |file: &str| -> Option<u32> {
-        let text = fs::read_to_string(format!("/proc/{id}/{file}")).ok()?;
-        text.trim().parse().ok().filter(|number| *number != UNSET)
+        let text = short_file::read(format!("/proc/{id}/{file}")).ok()?;
+        let number = std::str::from_utf8(&text).ok()?.trim().parse().ok();
+        number.filter(|number| *number != UNSET)
     };
     process.login_uid = number("loginuid");
     process.session = number("sessionid");

@@ -4,7 +4,7 @@
 //! so the sockets that sshd holds are what counts. Where more than one session may be ours, all
 //! of them are.
 
-use super::processes::{self, Processes};
+use super::processes::{self, Processes, Seat};
 use super::sockets::{Holders, RawSocket};
 use super::{Flow, Link, Route, Socket, SocketState, Ssh, SshSession, Sysctls, routing};
 use crate::model::{IfaceName, Protocol};
@@ -109,11 +109,16 @@ fn listens(raw: &RawSocket, socket: &Socket, holders: &Holders, processes: &mut 
     let mut only_init = true;
     for id in holders.of(raw.inode) {
         only_init &= id == 1;
+        let outside = |seat: &Seat| {
+            DAEMONS.contains(&seat.name.as_str())
+                && seat.placement.session().is_none()
+                && seat.placement.container.is_none()
+        };
+        if !processes.seat(id).is_some_and(outside) {
+            continue;
+        }
         let Some(process) = processes.get(id).cloned() else { continue };
         if process.uid == 0
-            && DAEMONS.contains(&process.name.as_str())
-            && process.placement.session().is_none()
-            && process.placement.container.is_none()
             && !processes.get(process.parent).is_some_and(|p| DAEMONS.contains(&p.name.as_str()))
         {
             return true;

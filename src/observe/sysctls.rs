@@ -2,7 +2,8 @@
 //!
 //! One pass over known files; what is not there (no IPv6, no bridge netfilter) is left out.
 
-use super::Sysctls;
+use super::{Sysctls, short_file};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::fs;
 use std::path::Path;
 
@@ -43,8 +44,11 @@ const IPV6: [&str; 5] =
 /// A file of two numbers becomes two settings, the second with `.max` behind its name.
 pub fn read(folder: &Path) -> Sysctls {
     let mut sysctls = Sysctls::default();
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(open) = openat(CWD, folder, flags, Mode::empty()) else { return sysctls };
     let mut take = |path: &str, name: String| {
-        let Ok(text) = fs::read_to_string(folder.join(path)) else { return };
+        let Ok(text) = short_file::read_at(&open, path) else { return };
+        let text = String::from_utf8_lossy(&text);
         let mut numbers = text.split_ascii_whitespace().filter_map(|word| word.parse().ok());
         if let Some(second) = numbers.next().and_then(|first| {
             sysctls.0.insert(name.clone(), first);

@@ -5,6 +5,7 @@
 //! sockets, `/proc/thread-self/net` is read instead. Addresses of IPv4 inside IPv6
 //! (`::ffff:192.0.2.1`) come out as IPv4.
 
+use super::in_use::InUse;
 use crate::model::Protocol;
 use crate::observe::SocketState;
 use crate::observe::netlink::{Channel, HEADER, NetlinkError, attributes, u32_at};
@@ -68,8 +69,11 @@ pub fn read_listening() -> Result<(Vec<RawSocket>, Vec<Protocol>), NetlinkError>
 pub fn read_connections() -> Result<Vec<RawSocket>, NetlinkError> {
     let mut channel = Channel::open(NETLINK_SOCK_DIAG)?;
     let mut sockets = Vec::new();
+    let in_use = InUse::read();
     for family in [AF_INET, AF_INET6] {
-        dump(&mut channel, family, Protocol::TCP, &live(), &mut sockets)?;
+        if !in_use.none_of(Protocol::TCP, family == AF_INET6) {
+            dump(&mut channel, family, Protocol::TCP, &live(), &mut sockets)?;
+        }
     }
     sockets.retain(|socket| socket.remote.is_some());
     Ok(sockets)
@@ -95,6 +99,7 @@ fn read_states(connections: bool) -> Result<(Vec<RawSocket>, Vec<Protocol>), Net
     let stream = if connections { live() | StateFlags::LISTEN } else { StateFlags::LISTEN };
     // Datagram sockets that anyone may send to are in state CLOSE.
     let datagram = StateFlags::ESTABLISHED | StateFlags::CLOSE;
+    let in_use = InUse::read();
     for (protocol, states) in [
         (Protocol::TCP, &stream),
         (Protocol::UDP, &datagram),
@@ -102,6 +107,9 @@ fn read_states(connections: bool) -> Result<(Vec<RawSocket>, Vec<Protocol>), Net
         (Protocol::SCTP, &stream),
     ] {
         for family in [AF_INET, AF_INET6] {
+            if in_use.none_of(protocol, family == AF_INET6) {
+                continue;
+            }
             match dump(&mut channel, family, protocol, states, &mut sockets) {
                 Ok(()) => {}
                 // Not built in, or not loaded: then there are no such sockets, save where the

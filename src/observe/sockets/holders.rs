@@ -2,13 +2,16 @@
 //!
 //! One pass over the descriptors of every process, without an allocation for each: a host may
 //! have a hundred thousand of them. Processes come and go meanwhile; one that is gone is left out.
+//! Nearly all of the time is the kernel's, so what counts is how few calls it takes.
 
-use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat_raw};
+use rustix::fs::{CWD, Mode, OFlags, RawDir, fstat, openat, readlinkat_raw};
 use rustix::io::Errno;
+use rustix::path::{Arg, DecInt};
 use std::ffi::CStr;
 use std::fs::File;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Who holds what.
 #[derive(Debug, Default)]
@@ -42,42 +45,75 @@ impl Holders {
     }
 }
 
-/// Looks through all processes; with `namespaces`, also at the network namespace of each.
-///
-/// Nearly all of the time is the kernel's, process by process: two threads share it, every other
-/// process each, as a service with many descriptors often comes with neighbours like it.
-pub fn read(namespaces: bool) -> Result<Holders, Errno> {
-    let proc = openat(CWD, c"/proc", DIRECTORY, Mode::empty())?;
-    let mut target = [MaybeUninit::uninit(); 64];
-    let own_namespace = number_in(&proc, c"thread-self/ns/net", b"net:[", &mut target);
-    let mut processes = Vec::new();
-    let mut list = vec![MaybeUninit::uninit(); 16 * 1024];
-    let mut entries = RawDir::new(&proc, &mut list);
-    while let Some(entry) = entries.next() {
-        let process = number(entry?.file_name().to_bytes());
-        processes.extend(process.and_then(|process| u32::try_from(process).ok()));
+/// A search through all processes, in which several threads may take part.
+#[derive(Debug)]
+pub struct Search {
+    proc: OwnedFd,
+    processes: Vec<u32>,
+    /// The index of the first process that nobody has looked at.
+    next: AtomicUsize,
+    namespaces: bool,
+}
+
+impl Search {
+    /// Finds the processes; with `namespaces`, the network namespace of each is looked at as well.
+    pub fn begin(namespaces: bool) -> Result<Self, Errno> {
+        let proc = openat(CWD, c"/proc", DIRECTORY, Mode::empty())?;
+        let mut processes = Vec::new();
+        let mut list = vec![MaybeUninit::uninit(); 16 * 1024];
+        let mut entries = RawDir::new(&proc, &mut list);
+        while let Some(entry) = entries.next() {
+            let process = number(entry?.file_name().to_bytes());
+            processes.extend(process.and_then(|process| u32::try_from(process).ok()));
+        }
+        let kernel = kernel_threads(&proc);
+        processes.retain(|process| kernel.binary_search(process).is_err());
+        Ok(Self { proc, processes, next: AtomicUsize::new(0), namespaces })
     }
-    let kernel = kernel_threads(&proc);
-    processes.retain(|process| kernel.binary_search(process).is_err());
-    let every_other = |first: usize| {
+
+    /// Looks at one process after the other, until no thread has left one.
+    pub fn look(&self) -> Holders {
         let mut holders = Holders::default();
-        look(&proc, processes.iter().skip(first).step_by(2), namespaces, &mut holders);
+        let mut target = [MaybeUninit::uninit(); 64];
+        let mut list = Vec::new();
+        while let Some(&process) = self.processes.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+            let namespace = self
+                .namespaces
+                .then(|| number_in(&self.proc, format!("{process}/ns/net"), b"net:[", &mut target));
+            if let Some(inode) = namespace.flatten()
+                && !holders.namespaces.iter().any(|(own, _)| *own == inode)
+            {
+                holders.namespaces.push((inode, process));
+            }
+            match openat(&self.proc, format!("{process}/fd"), DIRECTORY, Mode::empty()) {
+                Ok(folder) => {
+                    if sockets_in(&folder, process, &mut list, &mut holders.sockets).is_err() {
+                        holders.denied += 1;
+                    }
+                }
+                Err(Errno::ACCESS | Errno::PERM) => holders.denied += 1,
+                Err(_) => {}
+            }
+        }
         holders
-    };
-    let (mut holders, other) = std::thread::scope(|scope| {
-        let other = scope.spawn(|| every_other(1));
-        (every_other(0), other.join())
-    });
-    let other = other.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    holders.own_namespace = own_namespace;
-    holders.denied += other.denied;
-    holders.sockets.extend(other.sockets);
-    holders.sockets.sort_unstable();
-    holders.sockets.dedup();
-    holders.namespaces.extend(other.namespaces);
-    holders.namespaces.sort_unstable();
-    holders.namespaces.dedup_by_key(|(inode, _)| *inode);
-    Ok(holders)
+    }
+
+    /// What the threads found together.
+    pub fn end(self, found: impl IntoIterator<Item = Holders>) -> Holders {
+        let mut target = [MaybeUninit::uninit(); 64];
+        let own_namespace = number_in(&self.proc, c"thread-self/ns/net", b"net:[", &mut target);
+        let mut holders = Holders { own_namespace, ..Holders::default() };
+        for part in found {
+            holders.sockets.extend(part.sockets);
+            holders.namespaces.extend(part.namespaces);
+            holders.denied += part.denied;
+        }
+        holders.sockets.sort_unstable();
+        holders.sockets.dedup();
+        holders.namespaces.sort_unstable();
+        holders.namespaces.dedup_by_key(|(inode, _)| *inode);
+        holders
+    }
 }
 
 /// The kernel's own threads, sorted: they hold no descriptors, and are most of the processes of a
@@ -108,67 +144,66 @@ const PF_KTHREAD: u64 = 0x0020_0000;
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// Adds what these processes hold.
-fn look<'p>(
-    proc: &OwnedFd,
-    processes: impl Iterator<Item = &'p u32>,
-    namespaces: bool,
-    holders: &mut Holders,
-) {
-    let mut target = [MaybeUninit::uninit(); 64];
-    let mut descriptors = vec![MaybeUninit::uninit(); 32 * 1024];
-    for &process in processes {
-        let Ok(folder) = openat(proc, process.to_string(), DIRECTORY, Mode::empty()) else {
-            continue;
-        };
-        if namespaces
-            && let Some(inode) = number_in(&folder, c"ns/net", b"net:[", &mut target)
-            && !holders.namespaces.iter().any(|(own, _)| *own == inode)
-        {
-            holders.namespaces.push((inode, process));
-        }
-        match openat(&folder, c"fd", DIRECTORY, Mode::empty()) {
-            Ok(folder) => {
-                if sockets_in(&folder, process, &mut descriptors, &mut holders.sockets).is_err() {
-                    holders.denied += 1;
-                }
-            }
-            Err(Errno::ACCESS | Errno::PERM) => holders.denied += 1,
-            Err(_) => {}
-        }
-    }
-}
-
 /// Adds the sockets among the descriptors in this folder; an error where they may be listed but
 /// not looked at, as those of a process with more capabilities than this one.
 fn sockets_in(
     folder: &OwnedFd,
     process: u32,
-    buffer: &mut [MaybeUninit<u8>],
+    list: &mut Vec<MaybeUninit<u8>>,
     sockets: &mut Vec<(u64, u32)>,
 ) -> Result<(), Errno> {
-    let mut target = [MaybeUninit::uninit(); 64];
-    let mut entries = RawDir::new(folder, buffer);
+    // Since Linux 6.2 the size of the folder is how many are open, and nearly always those are the
+    // first numbers: then they need not be listed, which takes half as long as looking at them.
+    let open = fstat(folder).map_or(0, |stat| usize::try_from(stat.st_size).unwrap_or(0));
+    let (mut seen, mut missed, mut next) = (0, 0, 0_u64);
+    while seen < open && missed <= 8 + open / 8 {
+        if is_there(folder, DecInt::new(next), process, sockets)? {
+            seen += 1;
+        } else {
+            missed += 1;
+        }
+        next += 1;
+    }
+    if seen == open && open > 0 {
+        return Ok(());
+    }
+    list.resize(32 * 1024, MaybeUninit::uninit());
+    let mut entries = RawDir::new(folder, list);
     while let Some(Ok(entry)) = entries.next() {
-        match readlinkat_raw(folder, entry.file_name(), &mut target) {
-            Ok((target, _)) => {
-                sockets.extend(inode_of(target, b"socket:[").map(|inode| (inode, process)));
-            }
-            Err(error @ (Errno::ACCESS | Errno::PERM)) => return Err(error),
-            Err(_) => {} // Closed meanwhile.
+        let name = entry.file_name();
+        // The folder itself and the one above are no descriptors.
+        if number(name.to_bytes()).is_some_and(|number| number >= next) {
+            is_there(folder, name, process, sockets)?;
         }
     }
     Ok(())
 }
 
+/// Looks at a descriptor, and adds it where it is a socket; false where it is not open.
+fn is_there(
+    folder: &OwnedFd,
+    name: impl Arg,
+    process: u32,
+    sockets: &mut Vec<(u64, u32)>,
+) -> Result<bool, Errno> {
+    let mut target = [MaybeUninit::uninit(); 64];
+    match readlinkat_raw(folder, name, &mut target) {
+        Ok((target, _)) => {
+            sockets.extend(inode_of(target, b"socket:[").map(|inode| (inode, process)));
+            Ok(true)
+        }
+        Err(error @ (Errno::ACCESS | Errno::PERM)) => Err(error),
+        Err(_) => Ok(false),
+    }
+}
+
 /// The number in the target of a link of `/proc`, such as `socket:[12345]`.
 fn number_in(
-    folder: impl AsFd,
-    name: &CStr,
+    folder: &OwnedFd,
+    name: impl Arg,
     start: &[u8],
     buffer: &mut [MaybeUninit<u8>],
 ) -> Option<u64> {
-    let folder: BorrowedFd<'_> = folder.as_fd();
     let (target, _) = readlinkat_raw(folder, name, buffer).ok()?;
     inode_of(target, start)
 }
@@ -197,12 +232,45 @@ mod tests {
         let descriptor = std::os::fd::AsRawFd::as_raw_fd(&listener);
         let inode =
             std::fs::metadata(format!("/proc/self/fd/{descriptor}")).expect("is there").ino();
-        let holders = read(true).expect("read");
+        let search = Search::begin(true).expect("read");
+        let found = search.look();
+        let holders = search.end([found]);
         assert!(holders.of(inode).any(|process| process == std::process::id()));
         assert!(holders.processes().contains(&std::process::id()));
         let own = holders.own_namespace.expect("read");
         assert!(holders.namespaces.iter().any(|(inode, _)| *inode == own));
         assert_eq!(holders.of(u64::MAX).count(), 0);
+    }
+
+    #[test]
+    fn sockets_are_found_wherever_among_the_descriptors_they_are() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("bound");
+        // Far behind the others, which also leaves a gap: then they are listed.
+        let far = rustix::io::fcntl_dupfd_cloexec(&socket, 700).expect("duplicated");
+        let folder = openat(CWD, c"/proc/self/fd", DIRECTORY, Mode::empty()).expect("is there");
+        let number = std::os::fd::AsRawFd::as_raw_fd(&far).to_string();
+        let mut target = [MaybeUninit::uninit(); 64];
+        let inode = number_in(&folder, number, b"socket:[", &mut target).expect("is a socket");
+        drop(socket);
+        let mut sockets = Vec::new();
+        sockets_in(&folder, 1, &mut Vec::new(), &mut sockets).expect("is our own");
+        assert!(sockets.contains(&(inode, 1)), "{sockets:?} lack {inode}");
+    }
+
+    #[test]
+    fn threads_share_a_search_without_a_gap() {
+        let search = Search::begin(false).expect("read");
+        let found = std::thread::scope(|scope| {
+            [(); 3]
+                .map(|()| scope.spawn(|| search.look()))
+                .map(|thread| thread.join().expect("ends"))
+        });
+        assert!(search.next.load(Ordering::Relaxed) >= search.processes.len());
+        assert!(search.processes.contains(&std::process::id()));
+        let looked_at = |held: &Holders| held.processes().contains(&1);
+        assert!(found.iter().filter(|part| looked_at(part)).count() <= 1);
+        let together = search.end(found);
+        assert!(together.sockets.is_sorted());
     }
 
     #[test]

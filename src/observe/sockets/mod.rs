@@ -5,10 +5,12 @@
 
 mod diag;
 mod holders;
+mod in_use;
 mod proc_net;
 
 pub use diag::RawSocket;
 pub use holders::Holders;
+use holders::Search;
 
 use super::activation::SocketUnits;
 use super::netlink::NetlinkError;
@@ -20,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::thread::{Scope, ScopedJoinHandle};
 
 /// How many sockets stand in a text of `/proc`.
 pub(super) fn from_text(text: &str) -> usize {
@@ -51,21 +54,23 @@ pub struct Found {
 
 /// Reads the sockets of this thread's namespace and who holds them, both at once.
 pub fn read(namespaces: bool, warnings: &mut Vec<Warning>) -> Found {
-    let (holders, sockets) = std::thread::scope(|scope| {
-        let holders = scope.spawn(move || holders::read(namespaces));
-        let sockets = diag::read();
-        (holders.join(), sockets)
-    });
     let mut warn = |message: String| warnings.push(Warning { subject: "sockets".into(), message });
-    let holders = match holders {
-        Ok(Ok(holders)) => holders,
-        Ok(Err(error)) => {
-            warn(format!("/proc cannot be read ({error}): no socket has an owner"));
-            Holders::default()
+    let (holders, sockets) = match Search::begin(namespaces) {
+        Ok(search) => {
+            // Two threads look; this one begins later, and both end together.
+            let (own, other, sockets) = std::thread::scope(|scope| {
+                let other = scope.spawn(|| search.look());
+                let sockets = diag::read();
+                (search.look(), other.join(), sockets)
+            });
+            if other.is_err() {
+                warn("the search of /proc ended early: sockets lack owners here".to_owned());
+            }
+            (search.end([own].into_iter().chain(other)), sockets)
         }
-        Err(_) => {
-            warn("the search of /proc ended early: no socket has an owner".to_owned());
-            Holders::default()
+        Err(error) => {
+            warn(format!("/proc cannot be read ({error}): no socket has an owner"));
+            (Holders::default(), diag::read())
         }
     };
     if holders.denied > 0 {
@@ -112,16 +117,19 @@ fn take(
     }
 }
 
+/// What the sockets inside containers are told by: the container's name.
+pub type Inside = Vec<(String, Vec<RawSocket>)>;
+
 /// Reads the sockets inside these namespaces, TCP and SCTP connections left out, on a thread that
-/// enters them and never comes back.
-pub fn read_inside(
-    namespaces: &[Namespace],
-    warnings: &mut Vec<Warning>,
-) -> Vec<(String, Vec<RawSocket>)> {
+/// enters them and never comes back; `None` where there is none to enter.
+pub fn read_inside<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    namespaces: Vec<Namespace>,
+) -> Option<ScopedJoinHandle<'scope, (Inside, Vec<Warning>)>> {
     if namespaces.is_empty() {
-        return Vec::new();
+        return None;
     }
-    let visit = || {
+    Some(scope.spawn(move || {
         let mut found = Vec::new();
         let mut warned = Vec::new();
         for Namespace { container, process } in namespaces {
@@ -134,7 +142,7 @@ pub fn read_inside(
             match entered {
                 Ok(()) => {
                     let sockets = take(diag::read_listening(), &whose, &mut warn);
-                    found.push((container.clone(), sockets));
+                    found.push((container, sockets));
                 }
                 // The container ended meanwhile.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -142,18 +150,7 @@ pub fn read_inside(
             }
         }
         (found, warned)
-    };
-    let Ok((found, warned)) = std::thread::scope(|scope| scope.spawn(visit).join()) else {
-        warnings.push(Warning {
-            subject: "sockets".into(),
-            message: "the search of container namespaces ended early: what listens inside \
-                      containers is missing here"
-                .into(),
-        });
-        return Vec::new();
-    };
-    warnings.extend(warned);
-    found
+    }))
 }
 
 /// Gives sockets their owners.
@@ -212,7 +209,7 @@ impl<'a> Owners<'a> {
         if let Some(known) = self.known.get(&process) {
             return known.clone();
         }
-        let owner = self.processes.get(process).map(|found| Owner {
+        let owner = self.processes.seat(process).map(|found| Owner {
             process: Some(found.name.clone()),
             unit: found.placement.unit.clone(),
             container: found.placement.container.as_ref().map(|id| name_of(id, self.containers)),
@@ -263,7 +260,7 @@ pub fn namespaces(
         .iter()
         .filter(|(inode, _)| Some(*inode) != holders.own_namespace)
         .filter_map(|(_, process)| {
-            let id = processes.get(*process)?.placement.container.clone()?;
+            let id = processes.seat(*process)?.placement.container.clone()?;
             Some(Namespace { container: name_of(&id, containers), process: *process })
         })
         .collect();
