@@ -42,7 +42,7 @@ impl Index {
             let (destination, port) = (gate.range(Field::Destination), ports(gate));
             match port {
                 Some((first, last)) if last - first < WIDE => {
-                    places.ports.push((first, last, rule))
+                    places.ports.push((first, last, rule));
                 }
                 _ if destination != Gate::ANY.destination => {
                     places.destinations.push((destination.0, destination.1, rule));

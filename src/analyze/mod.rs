@@ -48,6 +48,7 @@ mod unseen;
 mod value;
 mod walk;
 mod way;
+mod ways;
 mod xt;
 
 pub use arrivals::Arrival;
@@ -84,7 +85,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::rc::Rc;
 use walk::Walk;
-use way::{Asking, Ways};
+use ways::{Asking, Ways};
 
 /// Where packets that get through arrive.
 type Arrives = Option<(IpAddr, Option<u16>)>;

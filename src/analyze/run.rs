@@ -66,13 +66,16 @@ pub struct Map {
     pub groups: Vec<(u32, Intervals)>,
 }
 
-/// The segments of chains, by table, chain, IP version and bucket, and the runs in them.
+/// The segments of chains, by which packets they are for, and the runs in them.
 #[derive(Debug, Default)]
 pub struct Segments {
-    known: HashMap<(usize, usize, bool, Protocol, Bucket), Rc<[Segment]>>,
-    runs: HashMap<(usize, usize, bool, Vec<u32>), Rc<Run>>,
+    known: HashMap<(Whose, Protocol, Bucket), Rc<[Segment]>>,
+    runs: HashMap<(Whose, Vec<u32>), Rc<Run>>,
     held: usize,
 }
+
+/// A table, a chain of it, and whether packets are of IPv4.
+type Whose = (usize, usize, bool);
 
 /// A rule as far as runs go: where it tests the source.
 struct Shape<'r> {
@@ -111,7 +114,7 @@ impl Analyzer<'_> {
     /// The rules of a chain that may concern packets of a bucket.
     pub(super) fn segments(&self, id: RuleId, packet: &Packet, bucket: Bucket) -> Rc<[Segment]> {
         let v4 = packet.destination.is_ipv4();
-        let key = (id.table, id.chain, v4, packet.protocol, bucket);
+        let key = ((id.table, id.chain, v4), packet.protocol, bucket);
         if let Some(known) = self.segments.borrow().known.get(&key) {
             return Rc::clone(known);
         }
@@ -160,7 +163,7 @@ impl Analyzer<'_> {
     }
 
     fn run(&self, id: RuleId, packet: &Packet, rules: &[u32]) -> Rc<Run> {
-        let key = (id.table, id.chain, packet.destination.is_ipv4(), rules.to_vec());
+        let key = ((id.table, id.chain, packet.destination.is_ipv4()), rules.to_vec());
         let mut segments = self.segments.borrow_mut();
         let new = || Rc::new(Run { rules: rules.to_vec(), map: OnceCell::new() });
         Rc::clone(segments.runs.entry(key).or_insert_with(new))

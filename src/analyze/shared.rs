@@ -31,8 +31,8 @@ pub struct Shared {
 struct Taken {
     _of: Sources,
     _by: Intervals,
-    taken: Sources,
-    left: Sources,
+    inside: Sources,
+    outside: Sources,
 }
 
 impl Shared {
@@ -54,8 +54,8 @@ impl Shared {
         }
         let key = (sources.place(), intervals.as_ptr().addr());
         if let Some(known) = self.taken.borrow().get(&key) {
-            *sources = known.left.clone();
-            return known.taken.clone();
+            *sources = known.outside.clone();
+            return known.inside.clone();
         }
         if !sources.is_certain() {
             return sources.take(intervals);
@@ -63,8 +63,8 @@ impl Shared {
         let of = sources.clone();
         let taken = sources.take(intervals);
         self.hold(taken.spans().len() + sources.spans().len());
-        let found =
-            Taken { _of: of, _by: intervals.clone(), taken: taken.clone(), left: sources.clone() };
+        let (inside, outside) = (taken.clone(), sources.clone());
+        let found = Taken { _of: of, _by: intervals.clone(), inside, outside };
         self.taken.borrow_mut().insert(key, found);
         taken
     }

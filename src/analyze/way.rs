@@ -1,74 +1,23 @@
 //! The whole way of a packet: hooks, connection tracking, NAT and routing in the kernel's order.
 
 use super::hooks::{self, Item, Order};
-use super::host::{Nowhere, Way};
-use super::lookup::Undecided;
-use super::packet::{ConnectionState, From, address};
+use super::host::Way;
+use super::packet::{ConnectionState, From};
 use super::programs::{self, filter_of};
-use super::sources::{Sources, add};
+use super::sources::Sources;
 use super::state::{Env, Exactness, Place, RuleId, State, Tracking};
 use super::step::Unclear;
 use super::walk::Walk;
-use super::{Analyzer, Event, Fate, Happened, Intervals};
+use super::{Event, Fate, Happened};
 use crate::model::nft::{Family, Hook};
 use crate::model::{IfaceName, IpFamily};
 use crate::observe::legacy::was_read;
 use crate::observe::{Handler, LinkKind, Snapshot};
-use std::net::IpAddr;
 use std::rc::Rc;
 
 /// `IPS_SRC_NAT_DONE`, `IPS_DST_NAT_DONE`.
 const SOURCE_DONE: u32 = 1 << 7;
 const DESTINATION_DONE: u32 = 1 << 8;
-
-/// Where packets to a destination go that come by an interface, by their sources.
-#[derive(Debug)]
-pub(super) struct Ways {
-    /// What the IP stack drops before its first hook.
-    refused: Vec<(Nowhere, Intervals)>,
-    /// What the routing decision says.
-    routed: Vec<(Result<Way, Undecided>, Intervals)>,
-}
-/// Input interface, destination, mark.
-pub(super) type Asking = (IfaceName, IpAddr, Option<u32>);
-/// So many answers of routing are kept at most.
-const MOST_WAYS: usize = 4_096;
-
-impl Analyzer<'_> {
-    /// Where packets go, found once for all sources.
-    fn ways(&self, input: &IfaceName, destination: IpAddr, mark: Option<u32>) -> Rc<Ways> {
-        let key = (input.clone(), destination, mark);
-        if let Some(known) = self.routed.borrow().get(&key) {
-            return Rc::clone(known);
-        }
-        let (family, host) = (IpFamily::of(destination), &self.host);
-        let highest = match family {
-            IpFamily::Ipv4 => u128::from(u32::MAX),
-            IpFamily::Ipv6 => u128::MAX,
-        };
-        let (mut refused, mut routed) = (Vec::new(), Vec::new());
-        for piece in Sources::of(&[(0, highest)]).pieces(host.cuts(family)) {
-            let source = address(family, piece.first);
-            if let Some(why) = host.refuses(input, source, destination) {
-                add(&mut refused, why, piece);
-            }
-            add(&mut routed, host.way(input, source, destination, mark), piece);
-        }
-        let of = |sources: Sources| -> Intervals {
-            sources.spans().iter().map(|span| (span.first, span.last)).collect()
-        };
-        let ways = Rc::new(Ways {
-            refused: refused.into_iter().map(|(why, own)| (why, of(own))).collect(),
-            routed: routed.into_iter().map(|(way, own)| (way, of(own))).collect(),
-        });
-        let mut known = self.routed.borrow_mut();
-        if known.len() > MOST_WAYS {
-            known.clear();
-        }
-        known.insert(key, Rc::clone(&ways));
-        ways
-    }
-}
 
 /// By which interfaces a packet comes and goes, as a hook knows them.
 #[derive(Clone, Copy)]

@@ -346,7 +346,7 @@ impl<'t> Decoder<'t> {
                 _ => None,
             };
             words.push(known.map_or_else(
-                || text::fields(&[address.clone()], self.family),
+                || text::fields(std::slice::from_ref(&address), self.family),
                 |own| own.to_string(),
             ));
         }
@@ -356,7 +356,7 @@ impl<'t> Decoder<'t> {
                 _ => None,
             };
             let device = index.map_or_else(
-                || text::fields(&[device.clone()], self.family),
+                || text::fields(std::slice::from_ref(&device), self.family),
                 |own| u32::from_ne_bytes(own).to_string(),
             );
             words.push(format!("device {device}"));

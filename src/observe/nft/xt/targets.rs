@@ -56,9 +56,9 @@ pub(super) fn decode(name: &str, revision: u32, raw: Fields) -> Option<XtMatch> 
             let port_at = if revision == 0 { 12 } else { 24 };
             let mut options =
                 vec![format!("on-ip {} on-port {}", raw.address(8)?, raw.be16(port_at)?)];
-            let (mask, mark) = (raw.u32(0)?, raw.u32(4)?);
+            let (mask, value) = (raw.u32(0)?, raw.u32(4)?);
             if mask != 0 {
-                options.push(format!("tproxy-mark {mark:#x}/{mask:#x}"));
+                options.push(format!("tproxy-mark {value:#x}/{mask:#x}"));
             }
             Some(XtMatch::Other { options })
         }
