@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_condition_is_not_forgotten() {
-        let (shared, mut guards) = (Shared::default(), super::super::guard::Guards::default());
+        let (shared, mut guards) = (Shared::default(), crate::analyze::guard::Guards::default());
         let unknown = guards.holds(0);
         let by: Intervals = (0..100_u128).map(|at| (at * 2, at * 2)).collect();
         let mut certain = shared.asked(&[(0, 300)]);
