@@ -19,6 +19,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// No deadline comes while a busy machine looks at what a death has left.
+const LONG: &str = "--confirm-within 1h";
+
 /// Who is let in besides SSH, which always is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rules {
@@ -323,7 +326,7 @@ fn changing() -> Bench {
 #[test]
 fn a_first_apply_dies() {
     let bench = fresh();
-    bench.kill_everywhere("apply --yes", Rules::None, Rules::Web);
+    bench.kill_everywhere(&format!("apply --yes {LONG}"), Rules::None, Rules::Web);
 }
 
 #[test]
@@ -333,7 +336,7 @@ fn a_first_apply_that_waits_for_nobody_dies() {
 
 #[test]
 fn an_apply_dies() {
-    changing().kill_everywhere("apply --yes", Rules::Web, Rules::Database);
+    changing().kill_everywhere(&format!("apply --yes {LONG}"), Rules::Web, Rules::Database);
 }
 
 #[test]
@@ -360,12 +363,12 @@ fn a_rollback_dies() {
 fn going_back_to_a_generation_dies() {
     let bench = changing();
     bench.run("apply --yes --no-confirm", &[0]);
-    bench.kill_everywhere("rollback 1 --yes", Rules::Database, Rules::Web);
+    bench.kill_everywhere(&format!("rollback 1 --yes {LONG}"), Rules::Database, Rules::Web);
 }
 
 #[test]
 fn an_off_dies() {
-    changing().kill_everywhere("off --yes", Rules::Web, Rules::None);
+    changing().kill_everywhere(&format!("off --yes {LONG}"), Rules::Web, Rules::None);
 }
 
 #[test]
@@ -385,7 +388,9 @@ fn nobody_else_begins_before_the_nft_of_a_dead_command_has_ended() {
     let bench = changing();
     let start = bench.moment();
     let meant = bench.meant();
-    for (arguments, after) in [("apply --yes", Rules::Database), ("off --yes", Rules::None)] {
+    let apply = format!("apply --yes {LONG}");
+    let off = format!("off --yes {LONG}");
+    for (arguments, after) in [(&apply, Rules::Database), (&off, Rules::None)] {
         let mut nth = 0;
         loop {
             bench.back_to(&start);
