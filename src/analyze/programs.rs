@@ -15,6 +15,20 @@ pub fn filter_of(kind: &str) -> String {
     }
 }
 
+/// Filters of traffic control and programs at an interface, by name.
+pub fn at_interface(snapshot: &Snapshot, interface: &IfaceName, outgoing: bool) -> Vec<String> {
+    let own = snapshot.handlers.iter().filter_map(|handler| match handler {
+        Handler::TrafficFilter { interface: on, leaving, kind }
+            if on == interface && *leaving == outgoing =>
+        {
+            let way = if *leaving { "leaves" } else { "enters" };
+            Some(format!("{} on what {way} {on}", filter_of(kind)))
+        }
+        _ => None,
+    });
+    own.collect()
+}
+
 /// A program at a hook of netfilter.
 pub fn program_at(hook: Hook, family: IpFamily, priority: i32) -> String {
     let version = if family == IpFamily::Ipv4 { "IPv4" } else { "IPv6" };

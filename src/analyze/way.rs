@@ -3,7 +3,7 @@
 use super::hooks::{self, Item, Order};
 use super::host::Way;
 use super::packet::{ConnectionState, From};
-use super::programs::{self, filter_of};
+use super::programs;
 use super::sources::Sources;
 use super::state::{Env, Exactness, Place, RuleId, State, Tracking};
 use super::step::Unclear;
@@ -12,7 +12,7 @@ use super::{Event, Fate, Happened};
 use crate::model::nft::{Family, Hook};
 use crate::model::{IfaceName, IpFamily};
 use crate::observe::legacy::was_read;
-use crate::observe::{Handler, LinkKind, Snapshot};
+use crate::observe::{Handler, LinkKind};
 use std::rc::Rc;
 
 /// `IPS_SRC_NAT_DONE`, `IPS_DST_NAT_DONE`.
@@ -87,7 +87,8 @@ impl Walk<'_, '_> {
         Rc::make_mut(&mut state.env).output = output.cloned();
         let states = self.hook(Hook::Forward, between, vec![state], order);
         let mut states = self.hook(Hook::Postrouting, between, states, order);
-        let leaving = output.map(|output| filters(self.analyzer.snapshot, output, true));
+        let leaving =
+            output.map(|output| programs::at_interface(self.analyzer.snapshot, output, true));
         let inside = |state: &State| programs::in_containers(self.analyzer.snapshot, &state.env);
         let inside: std::collections::BTreeSet<String> = states.iter().flat_map(inside).collect();
         for name in leaving.unwrap_or_default().into_iter().chain(inside) {
@@ -123,7 +124,7 @@ impl Walk<'_, '_> {
         if link.is_some_and(|link| link.xdp) {
             names.push(format!("an XDP program on {input}"));
         }
-        names.extend(filters(snapshot, input, false));
+        names.extend(programs::at_interface(snapshot, input, false));
         names.extend(programs::switched(snapshot, input));
         let family = if self.packet.family() == IpFamily::Ipv4 { "ip " } else { "ip6 " };
         let tables = &snapshot.ruleset.tables;
@@ -142,7 +143,7 @@ impl Walk<'_, '_> {
                 if port.xdp {
                     names.push(format!("an XDP program on {}", port.name));
                 }
-                names.extend(filters(snapshot, &port.name, false));
+                names.extend(programs::at_interface(snapshot, &port.name, false));
                 let chains = hooks::ingress(&analyzer.program, port.name.as_str(), Order::ByHandle);
                 for id in chains {
                     let table = id.table_of(&analyzer.program.tables);
@@ -383,23 +384,4 @@ impl Walk<'_, '_> {
         }
         ways
     }
-}
-
-/// Filters of traffic control on an interface, by name.
-fn filters(snapshot: &Snapshot, interface: &IfaceName, outgoing: bool) -> Vec<String> {
-    let own = snapshot.handlers.iter().filter_map(|handler| match handler {
-        Handler::TrafficFilter { interface: on, leaving, kind } => {
-            let way = if *leaving { "leaves" } else { "enters" };
-            let wanted = on == interface && *leaving == outgoing;
-            wanted.then(|| format!("{} on what {way} {on}", filter_of(kind)))
-        }
-        Handler::Service { .. }
-        | Handler::MarkService { .. }
-        | Handler::Program { .. }
-        | Handler::SocketLookup
-        | Handler::ControlGroup { .. }
-        | Handler::Uplink { .. }
-        | Handler::BridgeTable { .. } => None,
-    });
-    own.collect()
 }

@@ -8,6 +8,9 @@ use std::net::IpAddr;
 
 /// The same packet as the analysis takes it.
 pub fn question(interface: &str, sent: &Sent) -> Packet {
+    /// FIN, SYN, RST and ACK. At the beginning of a connection may stand SYN alone, or ACK of one
+    /// that was not seen from its beginning (`tcp_new()`, `tcp_error()`).
+    const CONTROL: u8 = 0x17;
     let from = From::Interface(interface.parse().unwrap());
     let protocol = Protocol(sent.protocol);
     let mut packet = Packet::new(from, sent.source, sent.destination, protocol, sent.port);
@@ -16,9 +19,6 @@ pub fn question(interface: &str, sent: &Sent) -> Packet {
     }
     if protocol == Protocol::TCP {
         packet.tcp_flags = sent.tcp_flags;
-        // What can stand at the beginning of a connection: SYN alone, or ACK of one that was not
-        // seen from its beginning (`tcp_new()`, `tcp_error()`).
-        const CONTROL: u8 = 0x17;
         if !matches!(sent.tcp_flags & CONTROL, 2 | 16) {
             packet.state = ConnectionState::Invalid;
         }

@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 const WIRED: usize = 4;
 const OWN: usize = 12;
 const ROUTES: usize = 40;
+/// `ETH_P_ALL`, as the network writes it.
+const EVERYTHING: u32 = 0x0300;
 
 /// The far end of an interface.
 struct Far {
@@ -52,17 +54,17 @@ fn is_bridge(name: &str) -> bool {
 impl Ground {
     pub fn new(named: &Named, random: &mut Random) -> Self {
         let host = Namespace::new("host");
-        let mut names: Vec<String> = vec!["wan0".to_owned()];
-        names.extend(named.interfaces.iter().filter(|own| *own != "wan0").cloned());
+        let mut wired: Vec<String> = vec!["wan0".to_owned()];
+        wired.extend(named.interfaces.iter().filter(|own| *own != "wan0").cloned());
         let mut lines = Vec::new();
-        for name in names.iter().skip(WIRED) {
+        for name in wired.iter().skip(WIRED) {
             lines.extend([
                 format!("link add name {name} type bridge"),
                 format!("link set dev {name} up"),
             ]);
         }
         batch(&host, &lines);
-        names.truncate(WIRED);
+        wired.truncate(WIRED);
         for setting in ["all", "default"] {
             host.sysctl(&format!("ipv4/conf/{setting}/rp_filter"), "0");
         }
@@ -70,7 +72,7 @@ impl Ground {
         host.sysctl("ipv6/conf/all/forwarding", "1");
         let mut ground =
             Self { host, far: Vec::new(), receiver: None, own: Vec::new(), next_id: 1 };
-        for (index, name) in names.iter().enumerate() {
+        for (index, name) in wired.iter().enumerate() {
             ground.wire(u8::try_from(index).unwrap() + 1, name);
         }
         ground.settle(named, random);
@@ -118,10 +120,8 @@ impl Ground {
         far.nft(crate::counters::QUIET);
         self.own.extend([ip(&format!("{v4}.1")), ip(&format!("{v6}:1"))]);
         let sender = Sender::new(&far, (ip(&format!("{v4}.1")), ip(&format!("{v6}:1"))));
-        /// `ETH_P_ALL`, as the network writes it.
-        const ALL: u32 = 0x0300;
         let receiver = far.enter(|| {
-            let protocol = rustix::net::Protocol::from_raw(ALL.try_into().unwrap());
+            let protocol = rustix::net::Protocol::from_raw(EVERYTHING.try_into().unwrap());
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             socket_with(AddressFamily::PACKET, SocketType::RAW, flags, Some(protocol)).unwrap()
         });
@@ -137,14 +137,14 @@ impl Ground {
             "route add default via 10.77.1.2".to_owned(),
             "-6 route add default via fd77:0:0:1::2".to_owned(),
         ];
-        let names: Vec<&str> = self.far.iter().map(|far| far.name).collect();
+        let wired: Vec<&str> = self.far.iter().map(|far| far.name).collect();
         let addresses: Vec<IpAddr> = named.addresses().collect();
         for address in addresses {
             if !random.chance(30) || self.own.len() > OWN + 2 * WIRED {
                 continue;
             }
             let nodad = if address.is_ipv6() { " nodad" } else { "" };
-            lines.push(format!("addr add {address} dev {}{nodad}", random.pick(&names)));
+            lines.push(format!("addr add {address} dev {}{nodad}", random.pick(&wired)));
             self.own.push(address);
         }
         for (address, length) in &named.prefixes {
