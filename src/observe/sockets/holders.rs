@@ -156,7 +156,7 @@ fn sockets_in(
     // first numbers: then they need not be listed, which takes half as long as looking at them.
     let open = fstat(folder).map_or(0, |stat| usize::try_from(stat.st_size).unwrap_or(0));
     let (mut seen, mut missed, mut next) = (0, 0, 0_u64);
-    while seen < open && missed <= 8 + open / 8 {
+    while seen < open && missed <= 1 + open / 8 {
         if is_there(folder, DecInt::new(next), process, sockets)? {
             seen += 1;
         } else {
@@ -169,10 +169,13 @@ fn sockets_in(
     }
     list.resize(32 * 1024, MaybeUninit::uninit());
     let mut entries = RawDir::new(folder, list);
-    while let Some(Ok(entry)) = entries.next() {
+    // Where it is known how many there are, the end need not be asked for.
+    while open == 0 || seen < open {
+        let Some(Ok(entry)) = entries.next() else { break };
         let name = entry.file_name();
         // The folder itself and the one above are no descriptors.
         if number(name.to_bytes()).is_some_and(|number| number >= next) {
+            seen += 1;
             is_there(folder, name, process, sockets)?;
         }
     }
