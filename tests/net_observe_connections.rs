@@ -30,14 +30,16 @@ fn ends(flow: &Flow) -> Ends {
 }
 
 struct Connections {
-    _tcp: Vec<(TcpStream, TcpStream)>,
-    _udp: Vec<(UdpSocket, UdpSocket)>,
+    #[expect(dead_code, reason = "what is held stays open")]
+    tcp: Vec<(TcpStream, TcpStream)>,
+    #[expect(dead_code, reason = "what is held stays open")]
+    udp: Vec<(UdpSocket, UdpSocket)>,
     ends: BTreeSet<Ends>,
 }
 
 /// Opens so many connections of each kind from the internet to the host.
 fn open(lab: &Lab, count: u16) -> Connections {
-    let mut all = Connections { _tcp: Vec::new(), _udp: Vec::new(), ends: BTreeSet::new() };
+    let mut all = Connections { tcp: Vec::new(), udp: Vec::new(), ends: BTreeSet::new() };
     for address in [HOST_WAN_V4, HOST_WAN_V6] {
         let any: IpAddr = if address.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
         let listener = lab.host.enter(|| TcpListener::bind((any, 22))).unwrap();
@@ -46,9 +48,9 @@ fn open(lab: &Lab, count: u16) -> Connections {
                 let client = lab.internet.enter(|| TcpStream::connect((address, port))).unwrap();
                 let (server, _) = listener.accept().unwrap();
                 let source = client.local_addr().unwrap();
-                let served = SocketAddr::new(address, 22);
-                all.ends.insert((6, source, SocketAddr::new(address, port), served));
-                all._tcp.push((client, server));
+                let ssh = SocketAddr::new(address, 22);
+                all.ends.insert((6, source, SocketAddr::new(address, port), ssh));
+                all.tcp.push((client, server));
             }
             let to = SocketAddr::new(address, 5000 + number);
             let server = lab.host.enter(|| UdpSocket::bind(to)).unwrap();
@@ -59,7 +61,7 @@ fn open(lab: &Lab, count: u16) -> Connections {
             server.send_to(b"!", source).unwrap();
             client.recv(&mut [0]).unwrap();
             all.ends.insert((17, source, to, to));
-            all._udp.push((server, client));
+            all.udp.push((server, client));
         }
     }
     all

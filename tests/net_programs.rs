@@ -81,7 +81,9 @@ fn programs_make_unknown_what_passes_them_and_nothing_else() {
     assert!(!open(HOST_WAN_V4) && !open(HOST_WAN_V6), "it drops");
     let snapshot = look(&lab);
     let words = "a BPF program (tcx) on what enters wan0";
-    all(&snapshot).iter().for_each(|answer| unknown(answer, words));
+    for answer in &all(&snapshot) {
+        unknown(answer, words);
+    }
     let lan = Packet::new(
         From::Interface("lan0".parse().unwrap()),
         net::LAN_V4,

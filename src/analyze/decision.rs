@@ -71,8 +71,7 @@ impl HostView<'_> {
     }
 
     fn localnet(&self, interface: &IfaceName) -> bool {
-        self.ipv4(interface, "route_localnet") != 0
-            || self.setting("ipv4.conf.all.route_localnet") != 0
+        self.ipv4(interface, "route_localnet") != 0 || self.ipv4_all("route_localnet") != 0
     }
 
     /// Why a packet is not forwarded whatever its route.
@@ -118,9 +117,9 @@ impl HostView<'_> {
         if source.is_ipv6() {
             return Ok(None);
         }
-        let filter = self.ipv4(interface, "rp_filter").max(self.setting("ipv4.conf.all.rp_filter"));
-        let accepts_local = self.ipv4(interface, "accept_local") != 0
-            || self.setting("ipv4.conf.all.accept_local") != 0;
+        let filter = self.ipv4(interface, "rp_filter").max(self.ipv4_all("rp_filter"));
+        let accepts_local =
+            self.ipv4(interface, "accept_local") != 0 || self.ipv4_all("accept_local") != 0;
         if filter == 0 {
             let own = self
                 .snapshot()
@@ -129,8 +128,8 @@ impl HostView<'_> {
                 .any(|link| link.addresses.iter().any(|own| own.address == source));
             return Ok((own && !accepts_local).then_some(Nowhere::MartianSource));
         }
-        let marked = self.ipv4(interface, "src_valid_mark") != 0
-            || self.setting("ipv4.conf.all.src_valid_mark") != 0;
+        let marked =
+            self.ipv4(interface, "src_valid_mark") != 0 || self.ipv4_all("src_valid_mark") != 0;
         let flow = Flow {
             to: source,
             from: destination,

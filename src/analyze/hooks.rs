@@ -9,7 +9,10 @@ use super::program::Program;
 use super::state::RuleId;
 use crate::model::IpFamily;
 use crate::model::nft::{BaseChain, Family, Hook};
+use std::cell::{OnceCell, RefCell};
 use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::rc::Rc;
 
 /// `NF_IP_PRI_CONNTRACK`.
 const CONNTRACK: i32 = -200;
@@ -19,7 +22,7 @@ const NAT_DESTINATION: i32 = -100;
 const NAT_SOURCE: i32 = 100;
 
 /// The order of equal priorities.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Order {
     /// As handles tell.
     ByHandle,
@@ -36,6 +39,42 @@ pub enum Item {
     Conntrack,
     /// All `nat` chains of the hook: they run at one fixed priority (`nf_nat_register_fn()`).
     Nat,
+}
+
+/// What stands at hooks, found once.
+#[derive(Debug, Default)]
+pub struct Stages {
+    items: RefCell<HashMap<Asking, Rc<[Item]>>>,
+    /// Of IPv4 and of IPv6.
+    ambiguous: [OnceCell<Vec<(Hook, i32, String)>>; 2],
+}
+
+/// A hook, an IP version, and the order of equal priorities.
+type Asking = (Hook, IpFamily, Order);
+
+impl Stages {
+    /// What stands at a hook of the IP stack.
+    pub fn items(
+        &self,
+        program: &Program<'_>,
+        hook: Hook,
+        family: IpFamily,
+        order: Order,
+    ) -> Rc<[Item]> {
+        let key = (hook, family, order);
+        if let Some(known) = self.items.borrow().get(&key) {
+            return Rc::clone(known);
+        }
+        let items: Rc<[Item]> = items(program, hook, family, order).into();
+        self.items.borrow_mut().insert(key, Rc::clone(&items));
+        items
+    }
+
+    /// Tables of which chains stand at one hook with one priority, so that their order may matter.
+    pub fn ambiguous(&self, program: &Program<'_>, family: IpFamily) -> &[(Hook, i32, String)] {
+        let known = &self.ambiguous[usize::from(family == IpFamily::Ipv6)];
+        known.get_or_init(|| ambiguous(program, family))
+    }
 }
 
 /// A base chain's declaration.
@@ -81,8 +120,7 @@ pub fn nat_chains(
     chains
 }
 
-/// What stands at a hook of the IP stack.
-pub fn items(program: &Program<'_>, hook: Hook, family: IpFamily, order: Order) -> Vec<Item> {
+fn items(program: &Program<'_>, hook: Hook, family: IpFamily, order: Order) -> Vec<Item> {
     let mut chains = program.base_chains(hook, &families(family));
     chains.retain(|id| base(program, *id).kind != "nat");
     sort(program, &mut chains, order);
@@ -126,8 +164,7 @@ fn covers(pattern: &str, device: &str) -> bool {
     }
 }
 
-/// Tables of which chains stand at one hook with one priority, so that their order may matter.
-pub fn ambiguous(program: &Program<'_>, family: IpFamily) -> Vec<(Hook, i32, String)> {
+fn ambiguous(program: &Program<'_>, family: IpFamily) -> Vec<(Hook, i32, String)> {
     const HOOKS: [Hook; 5] =
         [Hook::Prerouting, Hook::Input, Hook::Forward, Hook::Output, Hook::Postrouting];
     let mut found = Vec::new();

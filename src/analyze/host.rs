@@ -6,7 +6,7 @@
 use super::cuts::around;
 use crate::model::{IfaceName, IpFamily, Prefix};
 use crate::observe::{Link, LinkKind, Route, Snapshot};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 /// `RT_TABLE_LOCAL`, `RT_TABLE_MAIN`, `RT_TABLE_DEFAULT`, in the order in which they are asked.
@@ -20,7 +20,13 @@ pub struct HostView<'s> {
     routes: [Vec<&'s Route>; 2],
     /// Where the answer of a lookup can change, by IP version.
     cuts: [Vec<u128>; 2],
+    /// Settings of IPv4 by interface, as [`SETTINGS`] names them; for all of them the last.
+    ipv4: HashMap<&'s str, [i64; SETTINGS.len()]>,
 }
+
+/// The settings of an interface that decide where packets go.
+const SETTINGS: [&str; 5] =
+    ["forwarding", "route_localnet", "rp_filter", "accept_local", "src_valid_mark"];
 
 /// Where a packet goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +121,13 @@ impl<'s> HostView<'s> {
                 .map(|own| Prefix::host(own.address));
             around(prefixes.chain(named).chain(special).chain(own))
         });
-        Self { snapshot, routes, cuts }
+        let setting = |name: &str, key: &str| {
+            let all = &snapshot.sysctls.0;
+            all.get(&format!("ipv4.conf.{name}.{key}")).copied().unwrap_or(0)
+        };
+        let names = snapshot.links.iter().map(|link| link.name.as_str()).chain(["all"]);
+        let ipv4 = names.map(|name| (name, SETTINGS.map(|key| setting(name, key)))).collect();
+        Self { snapshot, routes, cuts, ipv4 }
     }
 
     /// The snapshot.
@@ -147,8 +159,19 @@ impl<'s> HostView<'s> {
         self.snapshot.sysctls.0.get(name).copied().unwrap_or(0)
     }
 
+    /// A setting of an interface, one of [`SETTINGS`].
     pub(super) fn ipv4(&self, interface: &IfaceName, key: &str) -> i64 {
-        self.setting(&format!("ipv4.conf.{interface}.{key}"))
+        self.ipv4_of(interface.as_str(), key)
+    }
+
+    /// The same for all interfaces.
+    pub(super) fn ipv4_all(&self, key: &str) -> i64 {
+        self.ipv4_of("all", key)
+    }
+
+    fn ipv4_of(&self, name: &str, key: &str) -> i64 {
+        let at = SETTINGS.iter().position(|own| *own == key);
+        at.zip(self.ipv4.get(name)).map_or(0, |(at, all)| all[at])
     }
 
     /// Tables of policy routing that hold routes.

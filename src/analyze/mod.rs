@@ -74,7 +74,7 @@ use crate::observe::{Snapshot, tracks_connections};
 use cuts::Cutter;
 use facts::Facts;
 use guard::{Guard, Guards};
-use hooks::Order;
+use hooks::{Order, Stages};
 use host::HostView;
 use program::Program;
 use run::Segments;
@@ -98,10 +98,11 @@ type Intervals = Rc<[(u128, u128)]>;
 pub struct Analyzer<'s> {
     snapshot: &'s Snapshot,
     program: Program<'s>,
-    host: HostView<'s>,
+    host: Rc<HostView<'s>>,
     facts: Facts,
+    stages: Stages,
     segments: RefCell<Segments>,
-    routed: RefCell<HashMap<Asking, Rc<Ways>>>,
+    routed: Rc<RefCell<HashMap<Asking, Rc<Ways>>>>,
     shared: Rc<Shared>,
     /// Whether connections are tracked, of IPv4 and of IPv6.
     tracked: OnceCell<[bool; 2]>,
@@ -234,6 +235,16 @@ impl<'s> Analyzer<'s> {
         Self::over(snapshot, others.chain(own).collect())
     }
 
+    /// The same for the host of this analyzer: what was found out about the host is known to both.
+    #[must_use]
+    pub fn with_own(&self, own: Option<&'s Table>) -> Self {
+        Self {
+            host: Rc::clone(&self.host),
+            routed: Rc::clone(&self.routed),
+            ..Self::predicted(self.snapshot, own)
+        }
+    }
+
     /// Prepares fwctl's own table alone, as if nothing else filtered on the host.
     pub fn alone(snapshot: &'s Snapshot, own: &'s Table) -> Self {
         Self::over(snapshot, vec![own])
@@ -243,10 +254,11 @@ impl<'s> Analyzer<'s> {
         Self {
             snapshot,
             program: Program::new(tables),
-            host: HostView::new(snapshot),
+            host: Rc::new(HostView::new(snapshot)),
             facts: Facts::default(),
+            stages: Stages::default(),
             segments: RefCell::default(),
-            routed: RefCell::default(),
+            routed: Rc::default(),
             shared: Rc::default(),
             tracked: OnceCell::new(),
         }
@@ -288,13 +300,13 @@ impl<'s> Analyzer<'s> {
         let mut walk = Walk::new(self, packet, traced);
         walk.run(Order::ByHandle);
         let mut order_matters = Vec::new();
-        let ambiguous = hooks::ambiguous(&self.program, packet.family());
+        let ambiguous = self.stages.ambiguous(&self.program, packet.family());
         if !ambiguous.is_empty() {
             let mut other = Walk::new(self, packet, false);
             other.run(Order::Reversed);
             if !alike(&walk.ends, &other.ends) && outline(&walk.ends) != outline(&other.ends) {
                 order_matters = ambiguous
-                    .into_iter()
+                    .iter()
                     .map(|(hook, priority, tables)| {
                         format!("the order of {tables} at {} priority {priority}", hook.as_str())
                     })

@@ -243,12 +243,14 @@ impl Walk<'_, '_> {
         for name in programs::at_hook(self.analyzer.snapshot, hook, self.packet.family()) {
             states = states.into_iter().map(|state| self.doubted(&name, state)).collect();
         }
-        for item in hooks::items(&self.analyzer.program, hook, self.packet.family(), order) {
+        let analyzer = self.analyzer;
+        let family = self.packet.family();
+        for item in analyzer.stages.items(&analyzer.program, hook, family, order).iter() {
             if states.is_empty() {
                 break;
             }
             match item {
-                Item::Chain(id) => states = self.at(id, hook, between, states),
+                Item::Chain(id) => states = self.at(*id, hook, between, states),
                 Item::Conntrack => {
                     for state in &mut states {
                         self.track(state);

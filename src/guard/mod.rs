@@ -65,9 +65,9 @@ pub fn findings(plan: &Plan, policy: &Policy, snapshot: &Snapshot) -> Findings {
     let snapshot = without.as_ref();
     // Connections that are carried over go on by it, and open nothing anew.
     let lasting = compile::lasting(&plan.table);
-    let later = Analyzer::predicted(snapshot, Some(lasting.as_ref()));
-    let carrying = Analyzer::predicted(snapshot, Some(&plan.table));
     let live = Analyzer::new(snapshot);
+    let later = live.with_own(Some(lasting.as_ref()));
+    let carrying = live.with_own(Some(&plan.table));
     let proof = Proof::new(policy, snapshot, (&live, &later, &carrying));
     let (lost, cautions) = proof.all();
     let mut refusals: Vec<Refusal> =

@@ -48,8 +48,7 @@ pub fn plan(policy: &Policy, snapshot: &Snapshot) -> Result<Plan, Vec<CompileErr
     // New connections are what is asked about; those that are carried over open nothing anew.
     let lasting = compile::lasting(&table);
     let now = Analyzer::new(snapshot);
-    let later = (outcome != Outcome::Unchanged)
-        .then(|| Analyzer::predicted(snapshot, Some(lasting.as_ref())));
+    let later = (outcome != Outcome::Unchanged).then(|| now.with_own(Some(lasting.as_ref())));
     let exposure = exposure::exposure(policy, &now, later.as_ref());
     let expectations = expectations(policy, later.as_ref().unwrap_or(&now));
     Ok(Plan {

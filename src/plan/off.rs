@@ -14,8 +14,8 @@ use crate::policy::Policy;
 pub fn off(policy: &Policy, snapshot: &Snapshot) -> Vec<EndpointExposure> {
     let without = pending::host_without(snapshot);
     let snapshot = without.as_ref();
-    let later = Analyzer::predicted(snapshot, None);
-    let mut exposure = exposure(policy, &Analyzer::new(snapshot), Some(&later));
+    let now = Analyzer::new(snapshot);
+    let mut exposure = exposure(policy, &now, Some(&now.with_own(None)));
     for one in &mut exposure {
         let routed = matches!(one.endpoint.served_by, ServedBy::Routed { .. });
         for reach in &mut one.reach {

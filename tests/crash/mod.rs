@@ -29,6 +29,9 @@ pub enum End {
     Completed(i32),
     /// Killed.
     Killed,
+    /// Killed where an nft had just started, which was told already what to do: the program does
+    /// not wait for nft to have started.
+    KilledBehindTelling,
 }
 
 /// Who makes a call.
@@ -160,6 +163,9 @@ fn trace(
                     ptrace::detach(pid, None).unwrap();
                     orphan = Some(Orphan(pid));
                 } else if [STARTS, READS].contains(&what) {
+                    if what == STARTS && is_told(first, pid) {
+                        end = Some(End::KilledBehindTelling);
+                    }
                     // It goes on alone.
                     ptrace::detach(pid, None).unwrap();
                     await_end(pid);
@@ -277,13 +283,21 @@ fn call(pid: Pid) -> Option<(i64, [u64; 3])> {
     Some((i64::try_from(registers[8]).ok()?, [registers[0], registers[1], registers[2]]))
 }
 
+/// Whether an nft that has not run yet finds something on its standard input, once the program that
+/// would write it is dead.
+fn is_told(program: Pid, nft: Pid) -> bool {
+    await_end(program);
+    let input = std::fs::File::open(format!("/proc/{nft}/fd/0")).unwrap();
+    rustix::io::ioctl_fionread(input).unwrap() > 0
+}
+
 /// Waits for a process that is nobody's here any more.
 fn await_end(pid: Pid) {
     let end = Instant::now() + Duration::from_secs(20);
     let state = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // A zombie has ended; its new parent may take its time.
     while Path::new(&format!("/proc/{pid}")).exists() && !state().contains(") Z ") {
-        assert!(Instant::now() < end, "nft does not end");
+        assert!(Instant::now() < end, "{pid} does not end");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
