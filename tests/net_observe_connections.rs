@@ -30,9 +30,7 @@ fn ends(flow: &Flow) -> Ends {
 }
 
 struct Connections {
-    #[expect(dead_code, reason = "what is held stays open")]
     tcp: Vec<(TcpStream, TcpStream)>,
-    #[expect(dead_code, reason = "what is held stays open")]
     udp: Vec<(UdpSocket, UdpSocket)>,
     ends: BTreeSet<Ends>,
 }

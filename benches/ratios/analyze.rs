@@ -46,6 +46,7 @@ pub fn run(size: Size, table: &mut Table) {
     bench.asks(&format!("{asked}, 10,000 blocked sources"), goal, &rulesets::blocked(many), table);
     let set = rulesets::prefixes(prefixes);
     bench.asks(&format!("{asked}, a set of 100,000 prefixes"), Goal::AtMost(0.05), &set, table);
+    bench.asks_again(&rulesets::mixed(many), table);
     bench.compares(&rulesets::mixed(many), table);
     bench.grows(table);
 }
@@ -81,6 +82,26 @@ impl Bench<'_> {
         });
         let what = format!("{what} ÷ `nft -j list ruleset`");
         table.ratio("analyze", &what, goal, &pairs, Some(peaks));
+    }
+
+    /// The same question while the ruleset is the same, in milliseconds.
+    fn asks_again(&self, written: &Written, table: &mut Table) {
+        self.load(written);
+        let again = self.on(|snapshot| {
+            let analyzer = Analyzer::new(snapshot);
+            let first = exposure(&analyzer, Some(&self.policy), false);
+            let once = |_| {
+                let start = Instant::now();
+                assert_eq!(nft::generation().unwrap(), snapshot.ruleset.generation);
+                let found = exposure(&analyzer, Some(&self.policy), false);
+                let took = start.elapsed();
+                assert_eq!(found, first);
+                took.as_secs_f64() * 1e3
+            };
+            median((0..self.size.of(50, 1)).map(once))
+        });
+        let what = "asked again while the ruleset is the same, in ms";
+        table.measured("analyze", what, Goal::AtMost(1.0), again);
     }
 
     /// One changed rule, another order, rules that never decide.

@@ -15,7 +15,22 @@ use crate::observe::endpoints;
 use crate::policy::{Judge, Policy};
 
 /// Finds out who reaches what; `ports` asks for every port too.
+///
+/// An analyzer keeps its answers: whoever looks at a host again and again, and finds its ruleset at
+/// the generation of before ([`crate::observe::nft::generation`]), asks the same one again.
 pub fn exposure(analyzer: &Analyzer<'_>, policy: Option<&Policy>, ports: bool) -> Exposure {
+    let texts: Vec<String> =
+        policy.iter().flat_map(|own| &own.sources).map(|own| own.sha256.clone()).collect();
+    // A policy that came from no text is known by nothing.
+    let key = (policy.is_none() || !texts.is_empty()).then_some((texts, ports));
+    let mut kept = analyzer.exposures.borrow_mut();
+    match key {
+        None => found(analyzer, policy, ports),
+        Some(key) => kept.entry(key).or_insert_with(|| found(analyzer, policy, ports)).clone(),
+    }
+}
+
+fn found(analyzer: &Analyzer<'_>, policy: Option<&Policy>, ports: bool) -> Exposure {
     let snapshot = analyzer.snapshot();
     let containers =
         Environment::of_links(&snapshot.links, &snapshot.routes).container_interfaces(snapshot);

@@ -101,6 +101,8 @@ pub struct Analyzer<'s> {
     host: Rc<HostView<'s>>,
     facts: Facts,
     stages: Stages,
+    /// By the texts of the policy, and whether every port was asked about.
+    exposures: RefCell<HashMap<(Vec<String>, bool), Exposure>>,
     segments: RefCell<Segments>,
     routed: Rc<RefCell<HashMap<Asking, Rc<Ways>>>>,
     shared: Rc<Shared>,
@@ -257,6 +259,7 @@ impl<'s> Analyzer<'s> {
             host: Rc::new(HostView::new(snapshot)),
             facts: Facts::default(),
             stages: Stages::default(),
+            exposures: RefCell::default(),
             segments: RefCell::default(),
             routed: Rc::default(),
             shared: Rc::default(),
