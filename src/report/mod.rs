@@ -14,3 +14,4 @@ pub mod plan;
 pub mod reachability;
 pub mod status;
 pub mod style;
+mod violations;

@@ -4,8 +4,9 @@
 //! Both IP versions are one row where they fare the same.
 
 use super::layout::{Cell, Table, labelled, styled};
+use super::violations;
 use super::{phrase, style};
-use crate::analyze::{Exposed, Exposure, Reach, Violation, ZoneReach};
+use crate::analyze::{Exposed, Exposure, Reach, ZoneReach};
 use crate::model::{IpFamily, ZoneRef};
 use anstyle::Style;
 use std::fmt::Write as _;
@@ -100,7 +101,7 @@ fn rows(exposed: &[Exposed]) -> Vec<Row<'_>> {
     rows
 }
 
-fn names(exposed: &Exposed) -> (String, String) {
+pub(super) fn names(exposed: &Exposed) -> (String, String) {
     if let Some(endpoint) = &exposed.endpoint {
         return (phrase::dialled(endpoint), phrase::who(&endpoint.owner));
     }
@@ -126,7 +127,7 @@ fn zones(exposed: &[Exposed]) -> Vec<ZoneRef> {
 pub fn text(exposure: &Exposure, width: usize, verbose: bool) -> String {
     let title = format!("{}: who can reach what, by all rules of the host", exposure.host);
     let mut out = format!("{}\n", styled(style::STRONG, &title));
-    violations(&mut out, exposure, width);
+    out.push_str(&violations::text(exposure, width));
     for unseen in &exposure.unseen {
         out.push('\n');
         out.push_str(&labelled(0, "note:", style::WARNING, unseen, width));
@@ -140,31 +141,6 @@ pub fn text(exposure: &Exposure, width: usize, verbose: bool) -> String {
     out
 }
 
-fn violations(out: &mut String, exposure: &Exposure, width: usize) {
-    let mut first = true;
-    for (exposed, reach) in exposure.violations() {
-        if first {
-            let _ = writeln!(out, "\n{}", styled(style::ERROR, "Not as the policy says"));
-            first = false;
-        }
-        let (dialled, who) = names(exposed);
-        let text = format!("{} {} for {}", word(reach.verdict), family(reach), reach.zone);
-        let text = match reach.violation {
-            Some(Violation::NotProved) => format!("{text}: it is not known that it is closed"),
-            _ => format!("{text}; {}", says(reach)),
-        };
-        out.push_str(&labelled(2, &format!("{dialled} {who}:"), style::STRONG, &text, width));
-        out.push_str(&labelled(4, "through", style::FAINT, &why(reach), width));
-        if let Some(witness) = &reach.witness {
-            out.push_str(&labelled(4, "for example", style::FAINT, &witness.to_string(), width));
-        }
-    }
-    if first && exposure.policy {
-        let _ =
-            writeln!(out, "\n  {}", styled(style::ADDED, "nothing is open that the policy closes"));
-    }
-}
-
 fn family(reach: &ZoneReach) -> String {
     match reach.address {
         Some(address) => format!("over {} at {address}", phrase::family(reach.family)),
@@ -172,20 +148,8 @@ fn family(reach: &ZoneReach) -> String {
     }
 }
 
-/// What the policy says, and where.
-fn says(reach: &ZoneReach) -> String {
-    let origins: Vec<String> = reach.origins.iter().map(ToString::to_string).collect();
-    let place =
-        if origins.is_empty() { String::new() } else { format!(" ({})", origins.join(", ")) };
-    match reach.policy.unwrap_or_default() {
-        "deny" => format!("the policy denies it{place}"),
-        "allow" => format!("the policy allows less{place}"),
-        _ => format!("the policy closes it by default{place}"),
-    }
-}
-
 /// The way, who decides, and on what it depends.
-fn why(reach: &ZoneReach) -> String {
+pub(super) fn why(reach: &ZoneReach) -> String {
     let mut text = reach.path.clone();
     match &reach.decided_by {
         Some(decider) => {
