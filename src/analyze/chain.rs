@@ -6,11 +6,11 @@ use super::facts::Known;
 use super::gate::Gate;
 use super::index::Bucket;
 use super::packet::number;
-use super::run::{Run, Segment};
+use super::run::{Run, Segment, looks_on};
 use super::state::{Exactness, Place, RuleId, State};
 use super::step::Step;
 use super::walk::{Exits, Walk};
-use crate::model::nft::{Statement, Verdict};
+use crate::model::nft::Verdict;
 
 /// Of one chain, while states go through it.
 #[derive(Clone, Copy)]
@@ -179,8 +179,7 @@ impl<'a> Walk<'a, '_> {
         let mut all = true;
         let facts = here.known.of(analyzer, first, self.packet);
         for (test, fact) in tests.iter().zip(facts) {
-            let looks_on = matches!(test, Statement::Counter { .. } | Statement::Log(_));
-            if looks_on || fact.about.is_some() {
+            if looks_on(test) || fact.about.is_some() {
                 continue;
             }
             if *fact.cuts(analyzer, table, test, self.packet) != Cuts::None {

@@ -12,7 +12,7 @@ use super::sources::Sources;
 use super::state::RuleId;
 use super::{Analyzer, Intervals};
 use crate::model::Protocol;
-use crate::model::nft::{Rule, Statement};
+use crate::model::nft::{Rule, Statement, XtKind, XtMatch};
 use std::cell::OnceCell;
 use std::collections::{BinaryHeap, HashMap};
 use std::rc::Rc;
@@ -106,8 +106,14 @@ impl Shape<'_> {
     }
 }
 
-fn looks_on(statement: &Statement) -> bool {
-    matches!(statement, Statement::Counter { .. } | Statement::Log(_))
+/// Whether it lets everything pass, and changes nothing.
+pub(super) fn looks_on(statement: &Statement) -> bool {
+    matches!(
+        statement,
+        Statement::Counter { .. }
+            | Statement::Log(_)
+            | Statement::Xt { kind: XtKind::Match, decoded: Some(XtMatch::Comment { .. }), .. }
+    )
 }
 
 impl Analyzer<'_> {

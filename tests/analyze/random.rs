@@ -723,7 +723,9 @@ pub fn iptables(random: &mut Random, version: u8) -> String {
                     }
                     let ports =
                         if about_ports { format!("-p tcp --dport {port} ") } else { String::new() };
-                    format!("-A {chain} -s {source} {ports}-j {}", verdict.to_uppercase())
+                    // As tools write who it was, one word each.
+                    let said = format!("-m comment --comment {source}");
+                    format!("-A {chain} -s {source} {ports}{said} -j {}", verdict.to_uppercase())
                 });
             }
         }
