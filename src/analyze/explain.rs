@@ -4,6 +4,7 @@
 //! a number of ours.
 
 use super::guard::Guard;
+use super::indexes::with_names;
 use super::packet::{From, Packet, address};
 use super::reach::Reach;
 use super::state::RuleId;
@@ -218,7 +219,10 @@ impl Analyzer<'_> {
         Decider {
             table: format!("{} {}", table.family.as_str(), table.name),
             chain: chain.name.clone(),
-            rule: rule.map_or_else(|| self.policy(id).to_owned(), |rule| text::rule(rule, table)),
+            rule: rule.map_or_else(
+                || self.policy(id).to_owned(),
+                |rule| with_names(text::rule(rule, table), &self.snapshot().links),
+            ),
             handle: rule.map(|rule| rule.handle).filter(|handle| *handle != 0),
         }
     }

@@ -23,6 +23,7 @@ pub mod guard;
 mod hooks;
 mod host;
 mod index;
+mod indexes;
 mod ipset;
 mod load;
 mod lookup;

@@ -7,6 +7,7 @@
 use super::cuts::Cuts;
 use super::facts::{Fact, Known};
 use super::guard::{Guard, Guards};
+use super::indexes::with_names;
 use super::load::Scene;
 use super::packet::{Packet, address};
 use super::sources::{Sources, Span, add, union_all};
@@ -383,7 +384,8 @@ impl<'a, 's> Walk<'a, 's> {
         for statement in rule.statements.iter().take(index) {
             context.pass(statement);
         }
-        rule.statements.get(index).map(|own| text::statement(own, &context)).unwrap_or_default()
+        let text = rule.statements.get(index).map(|own| text::statement(own, &context));
+        with_names(text.unwrap_or_default(), &self.analyzer.snapshot.links)
     }
 }
 
