@@ -50,6 +50,7 @@ mod value;
 mod walk;
 mod way;
 mod ways;
+mod written;
 mod xt;
 
 pub use arrivals::Arrival;

@@ -134,6 +134,11 @@ impl<'s> Scene<'_, 's> {
                 _ => Step::Pass,
             },
             Statement::SetCt { key, value, .. } => self.set_ct(*key, value),
+            Statement::SetPayload { base, offset, len, value }
+                if self.writes_aside((*base, *offset, *len), value) =>
+            {
+                Step::Pass
+            }
             Statement::SetPayload { .. } => Step::Change(Change::Overwrite),
             Statement::Notrack => self.notrack(),
             Statement::Object { kind, .. } => object(kind),

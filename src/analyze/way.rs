@@ -71,8 +71,10 @@ impl Walk<'_, '_> {
             {
                 state = self.doubted(&name, state);
             }
-            let by = state.accepted_by;
-            self.end(state, Fate::Delivered, by);
+            if let Some(state) = self.settled(state) {
+                let by = state.accepted_by;
+                self.end(state, Fate::Delivered, by);
+            }
         }
     }
 
@@ -95,8 +97,10 @@ impl Walk<'_, '_> {
             states = states.into_iter().map(|state| self.doubted(&name, state)).collect();
         }
         for state in states {
-            let by = state.accepted_by;
-            self.end(state, Fate::Forwarded(output.cloned()), by);
+            if let Some(state) = self.settled(state) {
+                let by = state.accepted_by;
+                self.end(state, Fate::Forwarded(output.cloned()), by);
+            }
         }
     }
 

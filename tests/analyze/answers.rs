@@ -34,11 +34,20 @@ pub fn agrees(
 ) -> (bool, bool) {
     let possible = answer.ends.iter().filter(|end| answer.guard(end) != Guard::NEVER);
     let unknown = possible.clone().any(|end| matches!(end.fate, Fate::Unknown(_)));
-    let places: Vec<Option<Seen>> = possible
+    let places: Vec<(Option<Seen>, bool)> = possible
         .filter(|end| !matches!(end.fate, Fate::Unknown(_)))
-        .map(|end| arrives(&end.fate, end.state.env.destination, end.state.env.port))
+        .map(|end| {
+            let env = &end.state.env;
+            (arrives(&end.fate, env.destination, env.port), env.port.is_none())
+        })
         .collect();
-    let agrees = unknown || places.iter().any(|place| place.as_ref() == seen);
+    let agrees = unknown
+        || places.iter().any(|(place, any_port)| match (place, seen) {
+            (Some(place), Some(seen)) if *any_port => {
+                (place.namespace, place.address) == (seen.namespace, seen.address)
+            }
+            (place, seen) => place.as_ref() == seen,
+        });
     let one = places.windows(2).all(|two| two[0] == two[1]);
     (agrees, one && !unknown)
 }
