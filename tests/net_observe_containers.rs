@@ -10,6 +10,7 @@ use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Child;
+use std::sync::Mutex;
 
 /// A cgroup `docker/ID` that is gone with this value.
 struct Cgroup {
@@ -17,8 +18,12 @@ struct Cgroup {
     made: Vec<PathBuf>,
 }
 
+/// Nobody takes the folder of all away while somebody makes one in it.
+static FOLDERS: Mutex<()> = Mutex::new(());
+
 impl Cgroup {
     fn new(id: &str) -> Self {
+        let _alone = FOLDERS.lock();
         // Version 2 has its files at the top; version 1 in a folder for each controller.
         let top = Path::new("/sys/fs/cgroup");
         let hierarchies = ["", "unified", "systemd", "pids"].map(|name| top.join(name));
@@ -37,6 +42,7 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
+        let _alone = FOLDERS.lock();
         for folder in self.made.iter().rev() {
             let _ = std::fs::remove_dir(folder);
         }
@@ -99,4 +105,34 @@ fn what_listens_inside_a_container_is_told_with_its_name() {
     }));
     assert!(look(false).sockets.iter().all(|socket| socket.namespace.is_none()));
     drop(running);
+}
+
+/// The SSH listeners of a host on which a process named sshd holds one, in this cgroup or in none.
+fn ssh_listeners(cgroup: Option<&Cgroup>) -> Vec<String> {
+    let host = Namespace::new("host");
+    let folder = tempfile::tempdir().unwrap();
+    let sshd = folder.path().join("sshd");
+    std::fs::copy("/usr/bin/sleep", &sshd).unwrap();
+    let listener = host.enter(|| TcpListener::bind("0.0.0.0:2222").unwrap());
+    let mut command = std::process::Command::new(&sshd);
+    command.arg("60").stdin(OwnedFd::from(listener));
+    let running = Running(command.spawn().unwrap());
+    drop(command);
+    if let Some(cgroup) = cgroup {
+        std::fs::write(cgroup.path.join("cgroup.procs"), running.0.id().to_string()).unwrap();
+    }
+    let options = Options { engines: Vec::new(), ..Options::default() };
+    let snapshot = host.enter(|| observe_with(&options, || (Ruleset::default(), Vec::new())));
+    assert!(snapshot.sockets.iter().any(|socket| {
+        let named = |owner: &fwctl::model::Owner| owner.process.as_deref() == Some("sshd");
+        socket.local.port() == 2222 && socket.owners.iter().any(named)
+    }));
+    snapshot.ssh.listeners.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn sshd_in_a_container_that_shares_the_network_is_not_the_hosts() {
+    assert_eq!(ssh_listeners(None), ["0.0.0.0:2222"]);
+    let cgroup = Cgroup::new(&format!("{:0<64}", format!("fe18{:08x}", std::process::id())));
+    assert_eq!(ssh_listeners(Some(&cgroup)), [""; 0]);
 }
