@@ -42,22 +42,13 @@ pub struct Tracked {
     pub since: Option<jiff::Timestamp>,
 }
 
-/// The connections of this thread's network namespace that are open in both directions.
+/// The connections of this thread's network namespace that are open in both directions, where they
+/// are so few that `/proc` tells them in one piece, and where it tells them whole.
 ///
 /// The kernel goes through one table of the connections of all namespaces, which may have a quarter
 /// of a million places. For netlink it locks each of them, for `/proc` none, which takes a
-/// thirtieth of the time. So what fits into one piece of `/proc` is read there; of what comes in more
-/// pieces the kernel may leave out some.
-pub fn read() -> Result<Vec<Tracked>, NetlinkError> {
-    match few() {
-        Some(entries) => Ok(entries),
-        None => dumped(),
-    }
-}
-
-/// The connections, where they are so few that the kernel tells them in one piece, and where it
-/// tells them whole.
-fn few() -> Option<Vec<Tracked>> {
+/// thirtieth of the time. Of what comes in more pieces than one the kernel may leave out some.
+pub fn few() -> Option<Vec<Tracked>> {
     let count = short_file::read("/proc/sys/net/netfilter/nf_conntrack_count").ok()?;
     if count.trim_ascii() == b"0" {
         return Some(Vec::new());
@@ -103,8 +94,8 @@ fn line(line: &str) -> Option<Tracked> {
     Some(Tracked { original: tuple(0)?, reply: tuple(1)?, since: None })
 }
 
-/// The connections as netlink tells them.
-fn dumped() -> Result<Vec<Tracked>, NetlinkError> {
+/// All such connections, as netlink tells them.
+pub fn all() -> Result<Vec<Tracked>, NetlinkError> {
     let mut entries = Vec::new();
     for attempt in 1.. {
         entries.clear();

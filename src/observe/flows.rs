@@ -1,21 +1,22 @@
 //! Connection tracking's table and the sockets → the connections that came in and are open.
 //!
-//! In: what the kernel tracks ([`conntrack`]) and the sockets, for connections that nothing tracked when they were opened. Out: each once, with
-//! what the client dialled and who answers it.
+//! In: what the kernel tracks ([`Tracked`]) and the sockets, for connections that nothing tracked
+//! when they were opened. Out: each once, with what the client dialled and who answers it.
 
-use super::conntrack::{self, Tuple};
-use super::netlink::NetlinkError;
+use super::conntrack::{Tracked, Tuple};
 use super::{Flow, Link, LinkKind, Route, Socket, SocketState, routing};
 use crate::model::{IfaceName, Protocol};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
-/// The connections that came in from elsewhere and are open.
+/// The connections that came in from elsewhere and are open, of those that the kernel tracks and of
+/// the sockets.
 pub fn read(
+    tracked: Vec<Tracked>,
     links: &[Link],
     routes: &[Route],
     sockets: &[Socket],
-) -> Result<Vec<Flow>, NetlinkError> {
+) -> Vec<Flow> {
     let own: BTreeSet<IpAddr> =
         links.iter().flat_map(|link| &link.addresses).map(|own| own.address).collect();
     let is_own = |address: IpAddr| own.contains(&address) || address.is_loopback();
@@ -23,7 +24,7 @@ pub fn read(
     let bridge = |name: &IfaceName| {
         links.iter().any(|link| link.name == *name && link.kind == LinkKind::Bridge)
     };
-    let mut flows: Vec<Flow> = conntrack::read()?
+    let mut flows: Vec<Flow> = tracked
         .into_iter()
         .filter(|entry| !is_own(entry.original.1.ip()))
         .map(|entry| Flow {
@@ -56,7 +57,7 @@ pub fn read(
     }));
     flows.sort();
     flows.dedup();
-    Ok(flows)
+    flows
 }
 
 /// Connections of the host's own sockets that no entry speaks of, to ports at which it listens.

@@ -193,6 +193,9 @@ pub fn observe_with(
         let attempt = installed::attempt(&options.root);
 
         let found: sockets::Found = joined(sockets, "sockets", &mut warnings).unwrap_or_default();
+        // Behind the sockets, so that no connection is in neither; many of them take long.
+        let few = conntrack::few();
+        let many = few.is_none().then(|| scope.spawn(conntrack::all));
         let mut engines: Vec<Engine> = engines
             .into_iter()
             .filter_map(|engine| joined(engine, "engines", &mut warnings))
@@ -237,11 +240,17 @@ pub fn observe_with(
             process: options.process,
         };
         let mut ssh = ssh::read(&ground, &mut processes);
-        let flows = flows::read(&network.links, &network.routes, &all).unwrap_or_else(|error| {
-            let message = format!("the connections that are open could not be read: {error}");
-            warnings.push(Warning { subject: "connections".into(), message });
-            Vec::new()
+        let connections = many.map_or(Ok(few.unwrap_or_default()), |many| {
+            many.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         });
+        let flows = match connections {
+            Ok(connections) => flows::read(connections, &network.links, &network.routes, &all),
+            Err(error) => {
+                let message = format!("the connections that are open could not be read: {error}");
+                warnings.push(Warning { subject: "connections".into(), message });
+                Vec::new()
+            }
+        };
         ssh::fill_in_dialled(&mut ssh.sessions, &flows);
         let inside =
             inside.and_then(|inside| joined(inside, "container namespaces", &mut warnings));
