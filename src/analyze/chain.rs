@@ -1,10 +1,10 @@
 //! Sources through one chain: only the rules that may concern the packet are looked at, and rules
 //! that tell nothing but sources apart are one.
 
+use super::buckets::Bucket;
 use super::cuts::Cuts;
 use super::facts::Known;
 use super::gate::Gate;
-use super::index::Bucket;
 use super::packet::number;
 use super::run::{Run, Segment, looks_on};
 use super::state::{Exactness, Place, RuleId, State};
@@ -78,8 +78,8 @@ impl<'a> Walk<'a, '_> {
     }
 
     fn bucket(&self, id: RuleId, about: &Gate) -> Bucket {
-        let index = self.analyzer.program.index(id.table, id.chain);
-        index.map_or(Bucket::All, |index| index.bucket(about))
+        let buckets = self.analyzer.program.buckets(id.table, id.chain);
+        buckets.map_or(Bucket::All, |buckets| buckets.bucket(about))
     }
 
     /// Runs rules one behind the other.

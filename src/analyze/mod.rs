@@ -10,6 +10,7 @@
 
 mod arrivals;
 mod asked;
+mod buckets;
 mod chain;
 pub mod compare;
 mod cuts;
@@ -22,7 +23,6 @@ mod gate;
 pub mod guard;
 mod hooks;
 mod host;
-mod index;
 mod indexes;
 mod ipset;
 mod load;

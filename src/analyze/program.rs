@@ -1,7 +1,7 @@
 //! A ruleset made ready: rules in their one form, names looked up once.
 
+use super::buckets::Buckets;
 use super::gate::Gate;
-use super::index::Index;
 use super::state::RuleId;
 use crate::model::nft::{Elements, Family, Hook, Rule, Set, Statement, Table};
 use std::borrow::Cow;
@@ -39,7 +39,7 @@ struct Rules {
     /// In their one form, where they are not in it as they are.
     canonical: HashMap<usize, Rule>,
     gates: Vec<Gate>,
-    index: OnceCell<Option<Index>>,
+    buckets: OnceCell<Option<Buckets>>,
 }
 
 impl<'s> Program<'s> {
@@ -66,7 +66,7 @@ impl<'s> Program<'s> {
     ) -> Rules {
         let own = self.tables[table];
         let mut ready =
-            Rules { canonical: HashMap::new(), gates: Vec::new(), index: OnceCell::new() };
+            Rules { canonical: HashMap::new(), gates: Vec::new(), buckets: OnceCell::new() };
         let rules = &own.chains[chain].rules;
         ready.gates.reserve_exact(rules.len());
         for (index, rule) in rules.iter().enumerate() {
@@ -120,9 +120,9 @@ impl<'s> Program<'s> {
     }
 
     /// Which rules of a long chain may concern which packets.
-    pub fn index(&self, table: usize, chain: usize) -> Option<&Index> {
+    pub fn buckets(&self, table: usize, chain: usize) -> Option<&Buckets> {
         let ready = self.ready(table, chain);
-        ready.index.get_or_init(|| Index::new(&ready.gates)).as_ref()
+        ready.buckets.get_or_init(|| Buckets::new(&ready.gates)).as_ref()
     }
 
     /// The set of this name, if it holds what was read whatever packets come.

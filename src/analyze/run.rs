@@ -4,9 +4,9 @@
 //! the same but for the source, and end the chain. Together they are a map from sources to what
 //! the first rule that matches does, made once: a packet's sources are cut by it at once.
 
+use super::buckets::Bucket;
 use super::facts::Known;
 use super::gate::{Field, Gate};
-use super::index::Bucket;
 use super::packet::Packet;
 use super::sources::Sources;
 use super::state::RuleId;
@@ -126,9 +126,9 @@ impl Analyzer<'_> {
         }
         let gates = self.program.gates(id.table, id.chain);
         let all = || 0..u32::try_from(gates.len()).unwrap_or(0);
-        let index = self.program.index(id.table, id.chain);
+        let buckets = self.program.buckets(id.table, id.chain);
         let mut rules =
-            index.and_then(|index| index.rules(bucket)).unwrap_or_else(|| all().collect());
+            buckets.and_then(|own| own.rules(bucket)).unwrap_or_else(|| all().collect());
         let mut about = Gate::ANY;
         let version = if v4 { 4 } else { 6 };
         about.narrow(Field::Version, version, version);

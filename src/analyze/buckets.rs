@@ -14,7 +14,7 @@ const CELLS: usize = 128;
 
 /// The rules of a chain, by what they are about.
 #[derive(Debug)]
-pub struct Index {
+pub struct Buckets {
     /// By protocol and port.
     ports: Cells,
     destinations: Cells,
@@ -31,7 +31,7 @@ pub enum Bucket {
     Cells(Option<u32>, Option<u32>),
 }
 
-impl Index {
+impl Buckets {
     /// Sorts the rules in.
     pub fn new(gates: &[Gate]) -> Option<Self> {
         if gates.len() < SMALL {
@@ -182,22 +182,22 @@ mod tests {
     proptest! {
         #[test]
         fn no_rule_that_may_match_is_left_out(all in gates(), port in 0_u16..40, to in 0_u128..40) {
-            let Some(index) = Index::new(&all) else { return Ok(()) };
+            let Some(buckets) = Buckets::new(&all) else { return Ok(()) };
             let about = gate(6, (port, port), (to, to));
-            let found = index.rules(index.bucket(&about)).expect("one packet is in a cell");
+            let found = buckets.rules(buckets.bucket(&about)).expect("one packet is in a cell");
             prop_assert!(found.is_sorted());
             for (rule, own) in (0..).zip(&all) {
                 prop_assert!(!own.meets(&about) || found.contains(&rule));
             }
-            prop_assert_eq!(index.bucket(&Gate::ANY), Bucket::All);
+            prop_assert_eq!(buckets.bucket(&Gate::ANY), Bucket::All);
         }
     }
 
     #[test]
     fn what_is_about_other_ports_is_not_looked_at() {
         let many: Vec<Gate> = (0..1000).map(|port| gate(6, (port, port), (0, u128::MAX))).collect();
-        let index = Index::new(&many).expect("a long chain");
-        assert_eq!(index.rules(index.bucket(&gate(6, (7, 7), (1, 1)))), Some(vec![7]));
-        assert_eq!(index.rules(index.bucket(&gate(17, (7, 7), (1, 1)))), Some(vec![]));
+        let buckets = Buckets::new(&many).expect("a long chain");
+        assert_eq!(buckets.rules(buckets.bucket(&gate(6, (7, 7), (1, 1)))), Some(vec![7]));
+        assert_eq!(buckets.rules(buckets.bucket(&gate(17, (7, 7), (1, 1)))), Some(vec![]));
     }
 }
