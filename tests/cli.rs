@@ -326,10 +326,9 @@ fn exposure_is_checked_against_the_policy() {
     let violated = check(&denied, web1, &["--check"]);
     assert_eq!(code(&violated), 5, "{}", stderr(&violated));
     let text = stdout(&violated);
-    assert!(
-        text.contains("80/tcp nginx: open over IPv4 for internet; the policy denies it"),
-        "{text}"
-    );
+    let told = "\n  80/tcp  nginx\n    - open for internet; the policy denies it (policy.toml:5)\n      \
+                through host socket; no rule filters it\n";
+    assert!(text.contains(told), "{text}");
     // Shown without being asked to check, it is no failure.
     assert_eq!(code(&check(&denied, web1, &[])), 0);
     assert_eq!(stdout(&check(&denied, web1, &[])), text);

@@ -40,9 +40,12 @@ fn colour(reach: Reach) -> Style {
 }
 
 /// A thing that can be dialled, over one IP version or both.
+#[derive(Clone)]
 struct Row<'e> {
     dialled: String,
     who: String,
+    /// The same in a word.
+    server: String,
     reach: Vec<&'e ZoneReach>,
 }
 
@@ -72,33 +75,51 @@ impl Row<'_> {
 }
 
 fn rows(exposed: &[Exposed]) -> Vec<Row<'_>> {
-    let mut rows = Vec::new();
+    let mut whole: Vec<Row<'_>> = Vec::new();
     for own in exposed {
         let (dialled, who) = names(own);
-        let of = |family: IpFamily| -> Vec<&ZoneReach> {
-            own.reach.iter().filter(|reach| reach.family == family).collect()
+        let server = own.endpoint.as_ref().map(|own| phrase::server(&own.owner));
+        let server = server.unwrap_or_default();
+        let row = Row { dialled, who, server, reach: own.reach.iter().collect() };
+        // A port that is bound to all addresses of either IP version by itself is one to whoever
+        // dials.
+        let families = |row: &Row<'_>| -> Vec<IpFamily> {
+            row.reach.iter().map(|reach| reach.family).collect()
         };
-        let (v4, v6) = (of(IpFamily::Ipv4), of(IpFamily::Ipv6));
-        let told = |reach: &&ZoneReach| {
-            (reach.zone.clone(), reach.verdict, reach.path.clone(), reach.violation, reach.address)
-        };
-        let same = v4.iter().all(|one| {
-            let mut other = v6.iter().filter(|other| other.zone == one.zone).peekable();
-            other.peek().is_none() || other.any(|other| told(other) == told(one))
-        });
-        if same || v4.is_empty() || v6.is_empty() {
-            rows.push(Row { dialled, who, reach: own.reach.iter().collect() });
-        } else {
-            for (suffix, reach) in [("IPv4", v4), ("IPv6", v6)] {
-                rows.push(Row {
-                    dialled: format!("{dialled} ({suffix})"),
-                    who: who.clone(),
-                    reach,
-                });
+        match whole.last_mut() {
+            Some(last)
+                if (&last.dialled, &last.who) == (&row.dialled, &row.who)
+                    && !families(last).iter().any(|own| families(&row).contains(own)) =>
+            {
+                last.reach.extend(row.reach);
             }
+            _ => whole.push(row),
         }
     }
-    rows
+    whole.into_iter().flat_map(by_family).collect()
+}
+
+/// The row, or one for each IP version where they do not fare the same.
+fn by_family(row: Row<'_>) -> Vec<Row<'_>> {
+    let of = |family: IpFamily| {
+        let own = row.reach.iter().copied().filter(|reach| reach.family == family);
+        own.collect::<Vec<_>>()
+    };
+    let (v4, v6) = (of(IpFamily::Ipv4), of(IpFamily::Ipv6));
+    let told = |reach: &&ZoneReach| (reach.verdict, reach.violation, reach.address);
+    let same = v4.iter().all(|one| {
+        let mut other = v6.iter().filter(|other| other.zone == one.zone).peekable();
+        other.peek().is_none() || other.any(|other| told(other) == told(one))
+    });
+    if same || v4.is_empty() || v6.is_empty() {
+        return vec![row];
+    }
+    let each = [("IPv4", v4), ("IPv6", v6)].map(|(suffix, reach)| Row {
+        dialled: format!("{} ({suffix})", row.dialled),
+        reach,
+        ..row.clone()
+    });
+    each.into()
 }
 
 pub(super) fn names(exposed: &Exposed) -> (String, String) {
@@ -181,10 +202,14 @@ fn section(
         let _ = writeln!(out, "  {}", styled(style::FAINT, "none"));
         return;
     }
-    let wide = matrix(&shown, &zones, true);
-    let narrow = matrix(&shown, &zones, false);
+    let wide = matrix(&shown, &zones, Columns::Why);
     let is_wide = wide.width(2) <= width;
-    out.push_str(&if is_wide { wide } else { narrow }.render(2));
+    // The widest that fits.
+    let narrower = [Columns::Who, Columns::Server].map(|columns| matrix(&shown, &zones, columns));
+    let mut all = std::iter::once(wide).chain(narrower);
+    let table = all.find(|table| table.width(2) <= width);
+    let table = table.unwrap_or_else(|| matrix(&shown, &zones, Columns::Zones));
+    out.push_str(&table.render(2));
     if hidden > 0 {
         let more = phrase::count(hidden, "endpoint");
         let text = format!("and {more} that only the host itself reaches (-v lists them)");
@@ -195,17 +220,37 @@ fn section(
     }
 }
 
-fn matrix(rows: &[Row<'_>], zones: &[ZoneRef], wide: bool) -> Table {
+/// What stands beside a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Columns {
+    /// Who serves it, how every zone fares, and why.
+    Why,
+    /// All but why.
+    Who,
+    /// The same, who serves it in a word.
+    Server,
+    /// How every zone fares.
+    Zones,
+}
+
+fn matrix(rows: &[Row<'_>], zones: &[ZoneRef], columns: Columns) -> Table {
     let faint = |text: &str| Cell::new(text, style::FAINT);
+    let wide = columns == Columns::Why;
     let mut table = Table::default();
-    let mut head = vec![faint("port"), faint("served by")];
+    let mut head = vec![faint("port")];
+    head.extend((columns != Columns::Zones).then(|| faint("served by")));
     head.extend(zones.iter().map(|zone| faint(&zone.to_string())));
     if wide {
         head.push(faint("why"));
     }
     table.row(head);
     for row in rows {
-        let mut line: Vec<Cell> = vec![row.dialled.as_str().into(), row.who.as_str().into()];
+        let mut line: Vec<Cell> = vec![row.dialled.as_str().into()];
+        match columns {
+            Columns::Why | Columns::Who => line.push(row.who.as_str().into()),
+            Columns::Server => line.push(row.server.as_str().into()),
+            Columns::Zones => {}
+        }
         line.extend(zones.iter().map(|zone| row.cell(zone)));
         if wide {
             let mut reasons: Vec<String> = Vec::new();
@@ -222,12 +267,14 @@ fn matrix(rows: &[Row<'_>], zones: &[ZoneRef], wide: bool) -> Table {
     table
 }
 
-/// Why, for each row and what its zones have in common.
+/// Why, for each row and what its zones have in common; not again what is not as the policy says.
 fn reasons(out: &mut String, rows: &[Row<'_>], width: usize, verbose: bool) {
     let _ = writeln!(out, "\n{}", styled(style::STRONG, "Why"));
+    let told =
+        |own: &&&ZoneReach| verbose || (own.verdict != Reach::Closed && own.violation.is_none());
     for row in rows {
         let mut groups: Vec<(Reach, String, Vec<String>)> = Vec::new();
-        for reach in row.reach.iter().filter(|own| verbose || own.verdict != Reach::Closed) {
+        for reach in row.reach.iter().filter(told) {
             let (why, zone) = (why(reach), reach.zone.to_string());
             match groups.iter_mut().find(|own| (own.0, &own.1) == (reach.verdict, &why)) {
                 Some(group) if group.2.contains(&zone) => {}
