@@ -113,6 +113,10 @@ impl Analyzer<'_> {
 
     /// The sources to which the host would send by this interface.
     fn routed_by(&self, interface: &IfaceName, family: IpFamily) -> Sources {
+        let key = (interface.clone(), family);
+        if let Some(known) = self.routing.by.borrow().get(&key) {
+            return known.clone();
+        }
         let highest = match family {
             IpFamily::Ipv4 => u128::from(u32::MAX),
             IpFamily::Ipv6 => u128::MAX,
@@ -124,6 +128,7 @@ impl Analyzer<'_> {
                 sources.push(piece);
             }
         }
+        self.routing.by.borrow_mut().insert(key, sources.clone());
         sources
     }
 

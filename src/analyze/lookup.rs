@@ -41,6 +41,21 @@ pub enum Looked<'s> {
 }
 
 impl<'s> HostView<'s> {
+    /// Whether lookups depend on nothing but the destination: no rule of policy routing asks for
+    /// anything else.
+    pub(super) fn asks_for_destinations_alone(&self, family: IpFamily) -> bool {
+        match &self.snapshot().routing_rules {
+            None => self.other_tables(family).is_empty(),
+            Some(rules) => rules.iter().filter(|rule| rule.family == family).all(|rule| {
+                rule.from.is_none()
+                    && rule.input.is_none()
+                    && rule.output.is_none()
+                    && rule.mark.is_none()
+                    && rule.others.is_empty()
+            }),
+        }
+    }
+
     /// The route that a lookup finds.
     pub fn looked_up(&self, flow: &Flow<'_>) -> Result<Looked<'s>, Undecided> {
         let family = IpFamily::of(flow.to);

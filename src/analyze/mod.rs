@@ -87,7 +87,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::rc::Rc;
 use walk::Walk;
-use ways::{Asking, Ways};
+use ways::Routing;
 
 /// Where packets that get through arrive.
 type Arrives = Option<(IpAddr, Option<u16>)>;
@@ -106,7 +106,7 @@ pub struct Analyzer<'s> {
     /// By the texts of the policy, and whether every port was asked about.
     exposures: RefCell<HashMap<(Vec<String>, bool), Exposure>>,
     segments: RefCell<Segments>,
-    routed: Rc<RefCell<HashMap<Asking, Rc<Ways>>>>,
+    routing: Rc<Routing>,
     shared: Rc<Shared>,
     /// Whether connections are tracked, of IPv4 and of IPv6.
     tracked: OnceCell<[bool; 2]>,
@@ -244,7 +244,7 @@ impl<'s> Analyzer<'s> {
     pub fn with_own(&self, own: Option<&'s Table>) -> Self {
         Self {
             host: Rc::clone(&self.host),
-            routed: Rc::clone(&self.routed),
+            routing: Rc::clone(&self.routing),
             ..Self::predicted(self.snapshot, own)
         }
     }
@@ -263,7 +263,7 @@ impl<'s> Analyzer<'s> {
             stages: Stages::default(),
             exposures: RefCell::default(),
             segments: RefCell::default(),
-            routed: Rc::default(),
+            routing: Rc::default(),
             shared: Rc::default(),
             tracked: OnceCell::new(),
         }

@@ -4,11 +4,13 @@
 //! and what the routing decision says, each with its sources; found once.
 
 use super::host::{Nowhere, Way};
-use super::lookup::Undecided;
+use super::lookup::{Flow, Looked, Undecided};
 use super::packet::address;
 use super::sources::{Sources, add};
 use super::{Analyzer, Intervals};
 use crate::model::{IfaceName, IpFamily};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -20,12 +22,86 @@ pub(super) struct Ways {
     /// What the routing decision says.
     pub routed: Vec<(Result<Way, Undecided>, Intervals)>,
 }
-/// Input interface, destination, mark.
-pub(super) type Asking = (IfaceName, IpAddr, Option<u32>);
+/// What decides where a packet goes, beside its source and its input interface.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum To {
+    /// The very destination, and the mark: rules of policy routing may ask for both.
+    Address(IpAddr, Option<u32>),
+    /// What kind of address it is, and what a lookup finds.
+    Kind(IpFamily, Special, Found),
+}
+
+/// What the host knows of an address without a lookup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Special {
+    None,
+    ToMany,
+    Loopback,
+    Unspecified,
+    LinkLocal,
+}
+
+/// What a lookup finds, as far as it decides.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Found {
+    Nothing,
+    Forbidden,
+    /// A route of this kind that does not lead on.
+    Here(String),
+    /// The route at this place in memory.
+    On(usize),
+}
+
+/// What is known of a host, whatever rules filter on it.
+#[derive(Debug, Default)]
+pub(super) struct Routing {
+    ways: RefCell<HashMap<(IfaceName, To), Rc<Ways>>>,
+    to: RefCell<HashMap<IpAddr, To>>,
+    /// The sources to which the host would send by an interface.
+    pub by: RefCell<HashMap<(IfaceName, IpFamily), Sources>>,
+}
+
 /// So many answers of routing are kept at most.
 const MOST_WAYS: usize = 4_096;
 
 impl Analyzer<'_> {
+    /// What decides about this destination.
+    fn to(&self, destination: IpAddr, mark: Option<u32>) -> To {
+        let family = IpFamily::of(destination);
+        if !self.host.asks_for_destinations_alone(family) {
+            return To::Address(destination, mark);
+        }
+        if let Some(known) = self.routing.to.borrow().get(&destination) {
+            return known.clone();
+        }
+        let special = match destination {
+            _ if destination.is_multicast() => Special::ToMany,
+            _ if destination.is_loopback() => Special::Loopback,
+            IpAddr::V4(own) if own.is_broadcast() => Special::ToMany,
+            IpAddr::V4(own) if own.octets()[0] == 0 => Special::Unspecified,
+            IpAddr::V6(own) if own.is_unspecified() => Special::Unspecified,
+            IpAddr::V6(own) if own.is_unicast_link_local() => Special::LinkLocal,
+            _ => Special::None,
+        };
+        let flow = Flow { to: destination, from: destination, input: None, mark: Some(0) };
+        let found = match self.host.looked_up(&flow) {
+            Err(_) => return To::Address(destination, mark),
+            Ok(Looked::Nothing) => Found::Nothing,
+            Ok(Looked::Forbidden) => Found::Forbidden,
+            Ok(Looked::Route(route)) if route.kind == "unicast" => {
+                Found::On(std::ptr::from_ref(route).addr())
+            }
+            Ok(Looked::Route(route)) => Found::Here(route.kind.clone()),
+        };
+        let to = To::Kind(family, special, found);
+        let mut known = self.routing.to.borrow_mut();
+        if known.len() > MOST_WAYS {
+            known.clear();
+        }
+        known.insert(destination, to.clone());
+        to
+    }
+
     /// Where packets go, found once for all sources.
     pub(super) fn ways(
         &self,
@@ -33,8 +109,8 @@ impl Analyzer<'_> {
         destination: IpAddr,
         mark: Option<u32>,
     ) -> Rc<Ways> {
-        let key = (input.clone(), destination, mark);
-        if let Some(known) = self.routed.borrow().get(&key) {
+        let key = (input.clone(), self.to(destination, mark));
+        if let Some(known) = self.routing.ways.borrow().get(&key) {
             return Rc::clone(known);
         }
         let (family, host) = (IpFamily::of(destination), &self.host);
@@ -57,7 +133,7 @@ impl Analyzer<'_> {
             refused: refused.into_iter().map(|(why, own)| (why, of(own))).collect(),
             routed: routed.into_iter().map(|(way, own)| (way, of(own))).collect(),
         });
-        let mut known = self.routed.borrow_mut();
+        let mut known = self.routing.ways.borrow_mut();
         if known.len() > MOST_WAYS {
             known.clear();
         }
