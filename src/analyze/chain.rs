@@ -93,13 +93,19 @@ impl<'a> Walk<'a, '_> {
         let mut states = states;
         for rule in rules {
             let id = RuleId { rule: Some(*rule), ..here.id };
+            // Others that are through already are not for the next rule.
+            let mut own = Exits {
+                next: Vec::new(),
+                returned: &mut *exits.returned,
+                accepted: &mut *exits.accepted,
+            };
             for state in states {
-                self.rule(id, here.known, here.place, state, exits, here.depth);
+                self.rule(id, here.known, here.place, state, &mut own, here.depth);
             }
-            let left = std::mem::take(&mut exits.next);
+            let left = own.next;
             states = self.merged(left);
         }
-        exits.next = states;
+        exits.next.extend(states);
     }
 
     /// Whether the rules of a run are about such packets, from wherever they come.
@@ -232,5 +238,75 @@ impl<'a> Walk<'a, '_> {
             }
         }
         gate
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analyze::{Analyzer, From, Packet};
+    use crate::model::nft::{
+        BaseChain, Chain, CompareOp, Family, Hook, MetaKey, Operand, Rule, Ruleset, Selector,
+        Statement, Table, Verdict, build,
+    };
+    use crate::model::{IpFamily, Prefix, Protocol};
+    use crate::observe::Snapshot;
+
+    fn from(prefix: &str) -> Vec<Statement> {
+        let prefix: Prefix = prefix.parse().expect("a prefix");
+        let family = prefix.family();
+        vec![build::nfproto(family), build::in_prefix(build::saddr(family), prefix)]
+    }
+
+    /// A web server whose input is filtered by these rules alone.
+    fn host(rules: Vec<Vec<Statement>>) -> Snapshot {
+        let text = include_str!("../../tests/golden/cli/web1.json");
+        let mut snapshot = Snapshot::from_json(text).expect("a snapshot");
+        let mut input = Chain::new("input");
+        input.hook = Some(BaseChain {
+            kind: "filter".to_owned(),
+            hook: Hook::Input,
+            priority: 0,
+            policy: Verdict::Accept,
+            devices: Vec::new(),
+        });
+        input.rules = rules.into_iter().map(|own| Rule::new(own, None)).collect();
+        let mut table = Table::new(Family::Inet, "t");
+        table.chains = vec![input];
+        snapshot.ruleset = Ruleset { generation: 1, tables: vec![table] };
+        snapshot.warnings.clear();
+        snapshot
+    }
+
+    #[test]
+    fn a_state_goes_through_a_run_once() {
+        // Two marks, so two states; what decides of the run is not known, each time anew.
+        let one = Operand::plain(Selector::Immediate([1, 0, 0, 0].into()));
+        let mark = Statement::SetMeta { key: MetaKey::Mark, value: one };
+        let mut rules = vec![[from("198.51.100.0/25"), vec![mark]].concat()];
+        for last in 1..=20_u8 {
+            let random = build::meta(MetaKey::Random);
+            let random = build::compare(random, CompareOp::Lt, [0, 0, 1, 0]);
+            let source = from(&format!("198.51.100.{}/32", 118 + last));
+            rules.push([source, vec![random, build::drop()]].concat());
+        }
+        let snapshot = host(rules);
+        let analyzer = Analyzer::new(&snapshot);
+        let to = analyzer.own_addresses(IpFamily::Ipv4)[0];
+        let link =
+            snapshot.links.iter().find(|link| link.addresses.iter().any(|a| a.address == to));
+        let input = From::Interface(link.expect("an uplink").name.clone());
+        let source = "198.51.100.1".parse().expect("an address");
+        let packet = Packet::new(input, source, to, Protocol::TCP, 22);
+        let all = Packet { sources: vec![(0xc633_6400, 0xc633_64ff)], ..packet };
+        let answer = analyzer.ask(&all);
+        // Each of twenty rules asks once, of one of both states.
+        assert_eq!(answer.unknowns.len(), 20, "{:?}", answer.unknowns);
+        for last in [119_u128, 127, 128, 138] {
+            let ends = answer.ends.iter();
+            let ends = ends.filter(|end| {
+                end.state.sources.at(0xc633_6400 + last).ne(&crate::analyze::guard::Guard::NEVER)
+            });
+            assert_eq!(ends.count(), 2, "dropped at random, else accepted: {last}");
+        }
     }
 }
