@@ -196,7 +196,9 @@ fn a_change_that_is_confirmed_is_the_one_that_would_have_been_made_at_once() {
     assert!(said.arg("the web again").output().unwrap().status.success());
     let history = host.run("history", 0);
     assert!(history.lines().next().unwrap().ends_with("the web again"), "{history}");
-    assert!(host.run("history 5", 0).contains("\nthe web again\n"));
+    let fifth = host.run("history 5", 0);
+    assert!(fifth.contains("\nthe web again\n"));
+    assert!(fifth.contains("\nMade for the host whose snapshot has the SHA-256 "), "{fifth}");
     // What was written then; also of one that was gone back to.
     assert_eq!(host.run("history 2 --policy-text", 0), format!("version = 1\n{DB}"));
     assert_eq!(host.run("history 5 --policy-text", 0), format!("version = 1\n{WEB}"));

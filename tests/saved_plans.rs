@@ -162,6 +162,7 @@ fn rules_of_ours_that_are_others_have_moved() {
         policy: policy(WEB),
         by: None,
         message: None,
+        snapshot: None,
     });
     let known = plan(&ssh, &by_hand).unwrap();
     let table = by_hand.ruleset.tables.last_mut().unwrap();

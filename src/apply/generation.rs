@@ -276,6 +276,7 @@ mod tests {
                 policy,
                 by: None,
                 message: None,
+                snapshot: None,
             },
             table,
         )

@@ -180,6 +180,7 @@ pub fn apply(
         policy: policy.clone(),
         by: terms.by.clone(),
         message: terms.message.clone(),
+        snapshot: terms.snapshot.clone(),
     };
     if plan.outcome == Outcome::Unchanged {
         return Ok(Applied::Unchanged);

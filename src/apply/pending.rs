@@ -24,6 +24,8 @@ pub struct Terms {
     pub by: Option<By>,
     /// Why.
     pub message: Option<String>,
+    /// The digest of the host's snapshot.
+    pub snapshot: Option<String>,
     /// For how long it may rule unconfirmed; `None`: it is kept at once.
     pub within: Option<Duration>,
     /// Whether connections that it denies are closed once it is kept.
@@ -73,6 +75,7 @@ pub fn arm(
         policy: policy.clone(),
         by: terms.by.clone(),
         message: terms.message.clone(),
+        snapshot: terms.snapshot.clone(),
     };
     kernel.get_ready();
     // If we die here, nothing has changed: a generation that no kernel marker names is not used.

@@ -40,7 +40,13 @@ impl Confirmation {
     /// What apply needs to know; `default` is how long the policy lets a change wait.
     pub fn terms(&self, default: Duration, snapshot: &Snapshot) -> Terms {
         let within = (!self.no_confirm).then(|| self.confirm_within.unwrap_or(default));
-        Terms { by: Some(by(snapshot)), message: self.message.clone(), within, cut: false }
+        Terms {
+            by: Some(by(snapshot)),
+            message: self.message.clone(),
+            snapshot: Some(snapshot.digest()),
+            within,
+            cut: false,
+        }
     }
 }
 

@@ -79,7 +79,8 @@ fn taken_back(made: &Made<'_>, now: &Snapshot) -> Result<&'static str, Failure> 
         Err(refused) => refused.override_guard(),
     };
     let message = Some(format!("back to generation {}", installed.generation));
-    let terms = Terms { by: installed.by.clone(), message, within: None, cut: false };
+    let by = installed.by.clone();
+    let terms = Terms { by, message, snapshot: None, within: None, cut: false };
     let _applied = apply::apply(lock, guarded, &installed.policy, &terms, state, kernel)
         .map_err(|error| failed(&error).state(STAYS))?;
     Ok(BACK)

@@ -3,7 +3,9 @@
 //! The text is the same for equal snapshots. `docs/snapshot.md` says what the fields mean.
 
 use super::{FORMAT, Snapshot};
+use crate::model::nft::Bytes;
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 /// Why a text is no snapshot that this version can read.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +40,20 @@ pub enum SnapshotError {
     },
 }
 
+/// A text on its way into a digest: a snapshot may be large.
+struct Sum(Sha256);
+
+impl std::io::Write for Sum {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 #[derive(Deserialize)]
 struct Head {
     format: Option<String>,
@@ -51,6 +67,16 @@ impl Snapshot {
             .expect("a snapshot's maps have text for keys, and its types do not fail to serialise");
         text.push('\n');
         text
+    }
+
+    /// SHA-256 of what [`Snapshot::to_json`] writes, hexadecimal: which host a change was made for.
+    #[allow(clippy::missing_panics_doc, reason = "the invariant holds for every snapshot")]
+    pub fn digest(&self) -> String {
+        let mut sum = Sum(Sha256::new());
+        serde_json::to_writer_pretty(&mut sum, self)
+            .expect("a snapshot's maps have text for keys, and its types do not fail to serialise");
+        sum.0.update(b"\n");
+        Bytes::from(&sum.0.finalize()[..]).to_string()
     }
 
     /// Reads what [`Snapshot::to_json`] wrote.
@@ -80,5 +106,21 @@ impl Snapshot {
             let reason = reason.split(" at line ").next().unwrap_or_default().to_owned();
             SnapshotError::Broken { line, column, reason }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digest_is_that_of_the_text() {
+        let text = include_str!("../../tests/golden/cli/web1.json");
+        let snapshot = Snapshot::from_json(text).expect("a snapshot");
+        let whole = Sha256::digest(snapshot.to_json().as_bytes());
+        assert_eq!(snapshot.digest(), Bytes::from(&whole[..]).to_string());
+        let mut other = snapshot.clone();
+        other.host.name.push('x');
+        assert_ne!(other.digest(), snapshot.digest());
     }
 }

@@ -343,6 +343,9 @@ pub struct Installed {
     /// Why, in that person's words.
     #[serde(default)]
     pub message: Option<String>,
+    /// SHA-256 of the snapshot of the host for which it was made, hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
 }
 
 /// Who made a change.

@@ -72,6 +72,10 @@ pub fn changes(kept: &Record, before: Option<&Record>) -> String {
     if let Some(message) = message {
         let _ = writeln!(out, "{}", layout::clean(message));
     }
+    if let Some(snapshot) = kept.installed.as_ref().and_then(|own| own.snapshot.as_ref()) {
+        let text = format!("Made for the host whose snapshot has the SHA-256 {snapshot}");
+        let _ = writeln!(out, "{}", layout::styled(style::FAINT, &text));
+    }
     let Some(table) = &kept.table else {
         out.push_str("\nIt has no table: it took ours out.\n");
         return out;

@@ -92,6 +92,7 @@ fn meant(number: u32) -> (Installed, Table) {
             policy,
             by: None,
             message: None,
+            snapshot: None,
         },
         table,
     )
