@@ -157,7 +157,7 @@ fn the_analysis_of_our_own_table_is_the_verdict_of_the_policy() {
         let table = lasting(&plan.table);
         let told = format!("{written}\n{}", text::table(&table));
         let alone = Analyzer::alone(&snapshot, &table);
-        let beside = Analyzer::predicted(&snapshot, Some(&table));
+        let beside = Analyzer::new(&snapshot).with_own(Some(&table));
         passed += ground.compare(&alone, &loaded.policy, false, &told);
         passed += ground.compare(&beside, &loaded.policy, true, &told);
     }

@@ -5,7 +5,7 @@
 //! send. Link-local sources are left out.
 
 use super::Analyzer;
-use super::packet::{From, address, number};
+use super::packet::{From, address, highest, number};
 use super::sources::Sources;
 use crate::compile::Environment;
 use crate::model::prefix::joined;
@@ -117,12 +117,8 @@ impl Analyzer<'_> {
         if let Some(known) = self.routing.by.borrow().get(&key) {
             return known.clone();
         }
-        let highest = match family {
-            IpFamily::Ipv4 => u128::from(u32::MAX),
-            IpFamily::Ipv6 => u128::MAX,
-        };
         let mut sources = Sources::default();
-        for piece in Sources::of(&[(0, highest)]).pieces(self.host.cuts(family)) {
+        for piece in Sources::of(&[(0, highest(family))]).pieces(self.host.cuts(family)) {
             let source = address(family, piece.first);
             if is_ordinary(source) && self.host.may_come_by(source, interface) {
                 sources.push(piece);

@@ -4,7 +4,7 @@
 //! asking about one in each piece, so that the engine for one packet is the engine for all.
 
 use super::host::HostView;
-use super::packet::{number, source_field};
+use super::packet::{highest, number, source_field};
 use super::program::Program;
 use super::sets;
 use crate::model::nft::{
@@ -131,11 +131,7 @@ impl Cutter<'_, '_> {
             _ => return None,
         };
         let found = super::arrivals::united(found);
-        Some(if invert {
-            without(&found, if whole == 32 { u32::MAX.into() } else { u128::MAX })
-        } else {
-            found
-        })
+        Some(if invert { without(&found, highest(self.family)) } else { found })
     }
 
     fn statement(&self, statement: &Statement, out: &mut Gathered) {

@@ -3,7 +3,7 @@
 
 use super::cuts::Cuts;
 use super::load::Scene;
-use super::packet::{Packet, address};
+use super::packet::{Packet, address, highest};
 use super::sources::Sources;
 use super::state::{Env, Place, RuleId, State};
 use super::step::Step;
@@ -97,10 +97,6 @@ fn passing(
     table: usize,
     packet: &Packet,
 ) -> Option<Intervals> {
-    let highest = match packet.destination {
-        std::net::IpAddr::V4(_) => u128::from(u32::MAX),
-        std::net::IpAddr::V6(_) => u128::MAX,
-    };
     let cutter = analyzer.cutter(table, packet);
     if let Some(found) = cutter.held(statement) {
         return Some(found.into());
@@ -115,7 +111,7 @@ fn passing(
     };
     let env = Env::start(packet);
     let mut found = Sources::default();
-    for piece in Sources::of(&[(0, highest)]).pieces(&cuts) {
+    for piece in Sources::of(&[(0, highest(packet.family()))]).pieces(&cuts) {
         let scene = Scene {
             program: &analyzer.program,
             host: &analyzer.host,

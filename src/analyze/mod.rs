@@ -231,22 +231,14 @@ impl<'s> Analyzer<'s> {
         Self::over(snapshot, snapshot.ruleset.tables.iter().collect())
     }
 
-    /// Prepares the ruleset that is predicted: fwctl's own table is this one, or is gone, and all
-    /// others are as they are.
-    pub fn predicted(snapshot: &'s Snapshot, own: Option<&'s Table>) -> Self {
-        let tables = snapshot.ruleset.tables.iter();
-        let others = tables.filter(|table| !(table.family == Family::Inet && table.name == TABLE));
-        Self::over(snapshot, others.chain(own).collect())
-    }
-
-    /// The same for the host of this analyzer: what was found out about the host is known to both.
+    /// Prepares the ruleset that is predicted for the same host: fwctl's own table is this one, or is
+    /// gone, and all others are as they are. What was found out about the host is known to both.
     #[must_use]
     pub fn with_own(&self, own: Option<&'s Table>) -> Self {
-        Self {
-            host: Rc::clone(&self.host),
-            routing: Rc::clone(&self.routing),
-            ..Self::predicted(self.snapshot, own)
-        }
+        let tables = self.snapshot.ruleset.tables.iter();
+        let others = tables.filter(|table| !(table.family == Family::Inet && table.name == TABLE));
+        let tables = others.chain(own).collect();
+        Self::on(self.snapshot, tables, Rc::clone(&self.host), Rc::clone(&self.routing))
     }
 
     /// Prepares fwctl's own table alone, as if nothing else filtered on the host.
@@ -255,15 +247,24 @@ impl<'s> Analyzer<'s> {
     }
 
     fn over(snapshot: &'s Snapshot, tables: Vec<&'s Table>) -> Self {
+        Self::on(snapshot, tables, Rc::new(HostView::new(snapshot)), Rc::default())
+    }
+
+    fn on(
+        snapshot: &'s Snapshot,
+        tables: Vec<&'s Table>,
+        host: Rc<HostView<'s>>,
+        routing: Rc<Routing>,
+    ) -> Self {
         Self {
             snapshot,
             program: Program::new(tables),
-            host: Rc::new(HostView::new(snapshot)),
+            host,
             facts: Facts::default(),
             stages: Stages::default(),
             exposures: RefCell::default(),
             segments: RefCell::default(),
-            routing: Rc::default(),
+            routing,
             shared: Rc::default(),
             tracked: OnceCell::new(),
         }

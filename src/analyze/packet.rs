@@ -101,6 +101,14 @@ pub fn address(family: IpFamily, number: u128) -> IpAddr {
     }
 }
 
+/// The highest address of this IP version, as a number.
+pub fn highest(family: IpFamily) -> u128 {
+    match family {
+        IpFamily::Ipv4 => u128::from(u32::MAX),
+        IpFamily::Ipv6 => u128::MAX,
+    }
+}
+
 /// The bytes of an address.
 pub fn octets(address: IpAddr) -> Vec<u8> {
     match address {

@@ -5,7 +5,7 @@
 
 use super::host::{Nowhere, Way};
 use super::lookup::{Flow, Looked, Undecided};
-use super::packet::address;
+use super::packet::{address, highest};
 use super::sources::{Sources, add};
 use super::{Analyzer, Intervals};
 use crate::model::{IfaceName, IpFamily};
@@ -114,12 +114,8 @@ impl Analyzer<'_> {
             return Rc::clone(known);
         }
         let (family, host) = (IpFamily::of(destination), &self.host);
-        let highest = match family {
-            IpFamily::Ipv4 => u128::from(u32::MAX),
-            IpFamily::Ipv6 => u128::MAX,
-        };
         let (mut refused, mut routed) = (Vec::new(), Vec::new());
-        for piece in Sources::of(&[(0, highest)]).pieces(host.cuts(family)) {
+        for piece in Sources::of(&[(0, highest(family))]).pieces(host.cuts(family)) {
             let source = address(family, piece.first);
             if let Some(why) = host.refuses(input, source, destination) {
                 add(&mut refused, why, piece);

@@ -20,7 +20,7 @@ use super::Analyzer;
 use super::arrivals::united;
 use super::explain::Decider;
 use super::gate::{Field, Gate};
-use super::packet::{ConnectionState, From, Packet, number};
+use super::packet::{ConnectionState, From, Packet, highest, number};
 use crate::model::{Endpoint, IpFamily, PortRange, Prefix, Protocol};
 
 /// Which packets are compared.
@@ -125,10 +125,7 @@ pub fn compare<'a>(one: &'a Analyzer<'a>, two: &'a Analyzer<'a>, region: &Region
 
 /// The doubts about one IP version within a region; those of which only the sources differ are one.
 fn doubts(gates: &[Gate], region: &Region, family: IpFamily) -> Vec<Doubt> {
-    let highest = match family {
-        IpFamily::Ipv4 => u128::from(u32::MAX),
-        IpFamily::Ipv6 => u128::MAX,
-    };
+    let highest = highest(family);
     let of = |prefixes: &[Prefix]| -> Vec<(u128, u128)> {
         if prefixes.is_empty() {
             return vec![(0, highest)];
