@@ -78,19 +78,29 @@ fn fares(host: &Snapshot, table: &Table) -> Vec<BTreeSet<String>> {
     fares
 }
 
-/// The table between `prepare` and `clear`: all that either has, `other`'s where both have it.
-fn with(own: &Table, other: &Table, rules: bool, elements: bool) -> Table {
+/// What a packet meets of the policy that comes: the rules, the elements of hashed sets, those of
+/// sets of intervals.
+#[derive(Clone, Copy)]
+struct New {
+    rules: bool,
+    hashed: bool,
+    intervals: bool,
+}
+
+/// The table between `prepare` and `clear`: all that either has, what is `new` from `other`.
+fn with(own: &Table, other: &Table, new: New) -> Table {
     let mut table = own.clone();
     for chain in &other.chains {
         match table.chains.iter_mut().find(|own| own.name == chain.name) {
-            Some(own) if rules => own.clone_from(chain),
+            Some(own) if new.rules => own.clone_from(chain),
             Some(_) => {}
             None => table.chains.push(chain.clone()),
         }
     }
     for set in &other.sets {
+        let is_new = if set.flags.interval { new.intervals } else { new.hashed };
         match table.sets.iter_mut().find(|own| own.name == set.name) {
-            Some(own) if elements => own.clone_from(set),
+            Some(own) if is_new => own.clone_from(set),
             Some(_) => {}
             None => table.sets.push(set.clone()),
         }
@@ -101,8 +111,10 @@ fn with(own: &Table, other: &Table, rules: bool, elements: bool) -> Table {
 /// Whether a packet could fare as under neither policy while one takes the other's place.
 fn mixes(host: &Snapshot, live: &Table, desired: &Table) -> bool {
     let (old, new) = (fares(host, live), fares(host, desired));
-    [(false, true), (true, false)].into_iter().any(|(rules, elements)| {
-        let between = fares(host, &with(live, desired, rules, elements));
+    (1..7).any(|mixture| {
+        let is_new = |bit: u8| mixture & (1 << bit) != 0;
+        let parts = New { rules: is_new(0), hashed: is_new(1), intervals: is_new(2) };
+        let between = fares(host, &with(live, desired, parts));
         between.iter().zip(old.iter().zip(&new)).any(|(own, (old, new))| own != old && own != new)
     })
 }
@@ -177,6 +189,16 @@ fn a_port_that_leaves_rules_that_change_is_led_over_at_once() {
          [[allow]]\nports = [\"80/tcp\"]\n",
     )
     .unwrap();
+    for (live, desired) in [(&live, &desired), (&desired, &live)] {
+        let edits = diff(Some(live), desired);
+        assert_eq!(way(Some(live), &edits, desired), Way::Beside);
+    }
+}
+
+#[test]
+fn a_port_that_becomes_part_of_a_range_is_led_over_at_once() {
+    let live = table("[[allow]]\nports = [\"80/tcp\", \"8000-8010/tcp\"]\n");
+    let desired = table("[[allow]]\nports = [\"80-90/tcp\", \"8000-8010/tcp\"]\n");
     for (live, desired) in [(&live, &desired), (&desired, &live)] {
         let edits = diff(Some(live), desired);
         assert_eq!(way(Some(live), &edits, desired), Way::Beside);

@@ -114,8 +114,8 @@ fn input(draft: &mut Draft<'_>, outside: &Dispatch, containers: &Dispatch) {
     }
     for protocol in Protocol::WITH_PORTS {
         if protocol == Protocol::SCTP
-            && outside.lookup(protocol, Port::Packet).is_none()
-            && containers.lookup(protocol, Port::Packet).is_none()
+            && outside.lookup(protocol, Port::Packet).next().is_none()
+            && containers.lookup(protocol, Port::Packet).next().is_none()
         {
             continue;
         }

@@ -18,7 +18,7 @@
 
 use super::{Edit, transaction};
 use crate::compile::MARKER_CHAIN;
-use crate::model::nft::{Chain, Element, KeyType, Rule, Set, SetData, Table};
+use crate::model::nft::{Chain, Element, KeyType, Rule, Set, SetData, Statement, Table};
 use std::collections::BTreeSet;
 
 /// How edits are made.
@@ -99,9 +99,13 @@ fn mixes(live: &Table, edits: &[Edit], desired: &Table) -> bool {
     if changed.is_empty() {
         return false;
     }
-    // The compiler looks up at most one port of a packet, and goes to where that leads.
+    // The compiler looks up at most one port of a packet, and goes to where that leads: in the map
+    // of single ports, and then in that of ranges.
     let of_ports = |name: &&str| live.set(name).is_some_and(is_port_map);
     if changed.len() > 1 && !changed.iter().all(of_ports) {
+        return true;
+    }
+    if live.chains.iter().any(|chain| asks_twice(chain, &changed)) {
         return true;
     }
     let asking: BTreeSet<&str> = live
@@ -127,6 +131,25 @@ fn mixes(live: &Table, edits: &[Edit], desired: &Table) -> bool {
             && old.rules.iter().zip(&new.rules).all(|(old, new)| does_the_same(old, new))
     };
     touched.into_iter().any(|name| name != MARKER_CHAIN && !acts_alike(name))
+}
+
+/// Whether the same packets may be looked up in two of these maps of ports: by rules that differ in
+/// nothing but the map.
+fn asks_twice(chain: &Chain, maps: &BTreeSet<&str>) -> bool {
+    let mut conditions: Vec<&[Statement]> = Vec::new();
+    chain.rules.iter().any(|rule| {
+        let Some((Statement::VerdictMap { map, .. }, conditions_here)) =
+            rule.statements.split_last()
+        else {
+            return false;
+        };
+        if !maps.contains(map.as_str()) {
+            return false;
+        }
+        let again = conditions.contains(&conditions_here);
+        conditions.push(conditions_here);
+        again
+    })
 }
 
 fn is_port_map(set: &Set) -> bool {
