@@ -351,6 +351,34 @@ fn links_addresses_and_routes_are_told_as_they_are() {
 }
 
 #[test]
+fn each_setting_of_an_interface_is_told_as_itself() {
+    let host = Namespace::new("host");
+    host.ip("link add wan0 type veth peer name far0");
+    let settings = |family: &str| {
+        let sysctls = look(&host).sysctls.0;
+        let start = format!("{family}.conf.wan0.");
+        let own = sysctls
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.strip_prefix(&start)?.to_owned(), value)));
+        own.collect::<std::collections::BTreeMap<String, i64>>()
+    };
+    for (family, count) in [("ipv4", 8), ("ipv6", 5)] {
+        let names: Vec<String> = settings(family).into_keys().collect();
+        assert_eq!(names.len(), count);
+        for name in names {
+            if name == "mc_forwarding" {
+                continue; // A multicast router alone sets it.
+            }
+            let mut expected = settings(family);
+            let value = 1 - expected[&name].min(1);
+            expected.insert(name.clone(), value);
+            host.sysctl(&format!("{family}/conf/wan0/{name}"), &value.to_string());
+            assert_eq!(settings(family), expected, "{family} {name}");
+        }
+    }
+}
+
+#[test]
 fn the_session_that_a_process_runs_in_is_found_through_its_ancestry() {
     let host = Namespace::new("host");
     let lab = SshLab::new(&host);

@@ -1,9 +1,10 @@
-//! The kernel's route netlink → interfaces, their addresses, and the routes of all tables.
+//! The kernel's route netlink → interfaces, their addresses and settings, and the routes of all
+//! tables.
 //!
 //! A message that cannot be read costs that object alone; how many there were is told.
 
 use super::netlink::{Channel, NetlinkError};
-use super::{Address, Link, LinkKind, Route};
+use super::{Address, Link, LinkKind, Route, Sysctls, sysctls};
 use crate::model::{IfaceName, Prefix};
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::address::{
@@ -30,6 +31,8 @@ pub struct Network {
     pub links: Vec<Link>,
     /// Routes.
     pub routes: Vec<Route>,
+    /// The settings of the interfaces.
+    pub settings: Sysctls,
     /// How many messages could not be read.
     pub unreadable: usize,
 }
@@ -43,7 +46,11 @@ pub fn read() -> Result<Network, NetlinkError> {
     for message in collect(&mut channel, link, &mut network.unreadable)? {
         if let RouteNetlinkMessage::NewLink(message) = message {
             match to_link(&message) {
-                Some(link) => found.push(link),
+                Some(link) => {
+                    let name = link.0.name.as_str();
+                    network.settings.0.extend(sysctls::of_link(name, &message.attributes));
+                    found.push(link);
+                }
                 None => network.unreadable += 1,
             }
         }

@@ -156,7 +156,7 @@ pub fn observe_with(
             (sockets::read(options.container_namespaces, &mut warnings), warnings)
         });
 
-        let network = links::read().unwrap_or_else(|error| {
+        let mut network = links::read().unwrap_or_else(|error| {
             let message = format!("interfaces, addresses and routes could not be read: {error}");
             warnings.push(Warning { subject: "network".into(), message });
             links::Network::default()
@@ -174,7 +174,8 @@ pub fn observe_with(
             warnings.push(Warning { subject: "wireguard".into(), message });
             Vec::new()
         });
-        let sysctls = sysctls::read(Path::new("/proc/sys/net"));
+        let mut sysctls = sysctls::read(Path::new("/proc/sys/net"));
+        sysctls.0.append(&mut network.settings.0);
         let routing_rules = policy_routing::read();
         let mut handlers = handlers::read(&network.links, Path::new("/proc/thread-self/net"));
         let (programs, denied) = bpf::read(&network.links);

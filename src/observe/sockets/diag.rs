@@ -9,6 +9,7 @@ use super::in_use::InUse;
 use crate::model::Protocol;
 use crate::observe::SocketState;
 use crate::observe::netlink::{Channel, HEADER, NetlinkError, attributes, u32_at};
+use netlink_packet_core::NLM_F_DUMP;
 use netlink_packet_sock_diag::SockDiagMessage;
 use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6};
 use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, SocketId, StateFlags};
@@ -41,6 +42,8 @@ pub struct RawSocket {
 
 /// The length of `struct inet_diag_msg` (linux/inet_diag.h).
 const MESSAGE: usize = 72;
+/// The older request (linux/inet_diag.h), which asks for TCP sockets of both IP versions.
+const TCPDIAG_GETSOCK: u16 = 18;
 /// `INET_DIAG_SKV6ONLY`.
 const SKV6ONLY: u16 = 11;
 /// `TCP_CLOSE`, `TCP_LISTEN` (net/tcp_states.h).
@@ -69,12 +72,7 @@ pub fn read_listening() -> Result<(Vec<RawSocket>, Vec<Protocol>), NetlinkError>
 pub fn read_connections() -> Result<Vec<RawSocket>, NetlinkError> {
     let mut channel = Channel::open(NETLINK_SOCK_DIAG)?;
     let mut sockets = Vec::new();
-    let in_use = InUse::read();
-    for family in [AF_INET, AF_INET6] {
-        if !in_use.none_of(Protocol::TCP, family == AF_INET6) {
-            dump(&mut channel, family, Protocol::TCP, &live(), &mut sockets)?;
-        }
-    }
+    tcp(&mut channel, &InUse::read(), &live(), &mut sockets)?;
     sockets.retain(|socket| socket.remote.is_some());
     Ok(sockets)
 }
@@ -100,12 +98,14 @@ fn read_states(connections: bool) -> Result<(Vec<RawSocket>, Vec<Protocol>), Net
     // Datagram sockets that anyone may send to are in state CLOSE.
     let datagram = StateFlags::ESTABLISHED | StateFlags::CLOSE;
     let in_use = InUse::read();
-    for (protocol, states) in [
-        (Protocol::TCP, &stream),
-        (Protocol::UDP, &datagram),
-        (Protocol::UDPLITE, &datagram),
-        (Protocol::SCTP, &stream),
-    ] {
+    match tcp(&mut channel, &in_use, &stream, &mut sockets) {
+        Ok(()) => {}
+        Err(NetlinkError::Kernel(ENOENT | EINVAL)) => untold.push(Protocol::TCP),
+        Err(error) => return Err(error),
+    }
+    for (protocol, states) in
+        [(Protocol::UDP, &datagram), (Protocol::UDPLITE, &datagram), (Protocol::SCTP, &stream)]
+    {
         for family in [AF_INET, AF_INET6] {
             if in_use.none_of(protocol, family == AF_INET6) {
                 continue;
@@ -117,7 +117,7 @@ fn read_states(connections: bool) -> Result<(Vec<RawSocket>, Vec<Protocol>), Net
                 Err(NetlinkError::Kernel(ENOENT | EINVAL)) => {
                     if protocol == Protocol::SCTP && family == AF_INET {
                         super::proc_net::sctp(&mut sockets);
-                    } else if protocol == Protocol::TCP || protocol == Protocol::UDP {
+                    } else if protocol == Protocol::UDP {
                         untold.push(protocol);
                     }
                 }
@@ -130,6 +130,50 @@ fn read_states(connections: bool) -> Result<(Vec<RawSocket>, Vec<Protocol>), Net
     Ok((sockets, untold))
 }
 
+/// TCP sockets of both IP versions. The kernel goes through one table of the connections of all
+/// namespaces for each question; the older form of it asks for both versions at once.
+fn tcp(
+    channel: &mut Channel,
+    in_use: &InUse,
+    states: &StateFlags,
+    sockets: &mut Vec<RawSocket>,
+) -> Result<(), NetlinkError> {
+    let families = [AF_INET, AF_INET6];
+    let some: Vec<u8> = families
+        .into_iter()
+        .filter(|family| !in_use.none_of(Protocol::TCP, *family == AF_INET6))
+        .collect();
+    if some.len() == families.len() {
+        let before = sockets.len();
+        match dump_both(channel, states, sockets) {
+            // The newer form is for every kernel.
+            Err(NetlinkError::Kernel(_)) => sockets.truncate(before),
+            other => return other,
+        }
+    }
+    some.into_iter().try_for_each(|family| dump(channel, family, Protocol::TCP, states, sockets))
+}
+
+/// TCP sockets of both IP versions by `struct inet_diag_req` (linux/inet_diag.h).
+fn dump_both(
+    channel: &mut Channel,
+    states: &StateFlags,
+    sockets: &mut Vec<RawSocket>,
+) -> Result<(), NetlinkError> {
+    // Family, prefix lengths and extensions, and which socket: none of them asked for.
+    let mut request = vec![0; 52];
+    request.extend(states.bits().to_ne_bytes());
+    // `idiag_dbs`: tables, of which the kernel chooses by the states.
+    request.extend([0; 4]);
+    taken_whole(sockets, |sockets| {
+        channel.ask(TCPDIAG_GETSOCK, NLM_F_DUMP, &request, |message| {
+            if let Some(body) = message.get(HEADER..) {
+                sockets.extend(parse(Protocol::TCP, body));
+            }
+        })
+    })
+}
+
 fn dump(
     channel: &mut Channel,
     family: u8,
@@ -137,9 +181,7 @@ fn dump(
     states: &StateFlags,
     sockets: &mut Vec<RawSocket>,
 ) -> Result<(), NetlinkError> {
-    let before = sockets.len();
-    for attempt in 1.. {
-        sockets.truncate(before);
+    taken_whole(sockets, |sockets| {
         let request = InetRequest {
             family,
             protocol: protocol.0,
@@ -147,12 +189,23 @@ fn dump(
             states: states.clone(),
             socket_id: if family == AF_INET { SocketId::new_v4() } else { SocketId::new_v6() },
         };
-        let answer = channel.dump(SockDiagMessage::InetRequest(request), |message| {
+        channel.dump(SockDiagMessage::InetRequest(request), |message| {
             if let Some(body) = message.get(HEADER..) {
                 sockets.extend(parse(protocol, body));
             }
-        });
-        match answer {
+        })
+    })
+}
+
+/// Takes a dump again where it was interrupted, and what there is of it in the end.
+fn taken_whole(
+    sockets: &mut Vec<RawSocket>,
+    mut take: impl FnMut(&mut Vec<RawSocket>) -> Result<(), NetlinkError>,
+) -> Result<(), NetlinkError> {
+    let before = sockets.len();
+    for attempt in 1.. {
+        sockets.truncate(before);
+        match take(sockets) {
             Err(NetlinkError::Interrupted) if attempt < ATTEMPTS => {}
             // Sockets come and go all the time; what was there throughout is told even so.
             Err(NetlinkError::Interrupted) => break,
