@@ -6,7 +6,7 @@
 
 mod syscall;
 
-use super::cgroup;
+use super::processes::Processes;
 use super::snapshot::{Handler, Link, LinkKind};
 use crate::model::IpFamily;
 use crate::model::nft::Hook;
@@ -131,6 +131,7 @@ pub(super) fn program(info: &[u8]) -> Option<Handler> {
 /// send, such as systemd makes for `IPAddressDeny=`. `containers` has the names of containers by id.
 pub fn control_groups(
     processes: &BTreeSet<u32>,
+    known: &mut Processes,
     containers: &BTreeMap<String, String>,
 ) -> Vec<Handler> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
@@ -138,8 +139,8 @@ pub fn control_groups(
     let mut asked = BTreeSet::new();
     let mut found = Vec::new();
     for process in processes {
-        let text = std::fs::read_to_string(format!("/proc/{process}/cgroup")).unwrap_or_default();
-        let Some(path) = text.lines().find_map(|line| line.strip_prefix("0::/")) else { continue };
+        let Some(placed) = known.seat(*process).map(|seat| &seat.placement) else { continue };
+        let Some(path) = placed.group.as_deref() else { continue };
         if !asked.insert(path.to_owned()) || path.split('/').any(|part| part == "..") {
             continue;
         }
@@ -148,11 +149,11 @@ pub fn control_groups(
             .into_iter()
             .any(|kind| is_attached(syscall::attached_to(group.as_fd(), kind, true), &mut None));
         if filters {
-            let placed = cgroup::parse(&text);
+            let named = |id: &String| containers.get(id).unwrap_or(id).clone();
             found.push(Handler::ControlGroup {
                 path: format!("/{path}"),
-                unit: placed.unit,
-                container: placed.container.map(|id| containers.get(&id).cloned().unwrap_or(id)),
+                unit: placed.unit.clone(),
+                container: placed.container.as_ref().map(named),
             });
         }
     }

@@ -10,6 +10,8 @@ pub struct Placement {
     pub unit: Option<String>,
     /// The container, by its id or, for LXC, by its name.
     pub container: Option<String>,
+    /// Its control group in the hierarchy of version 2, without the first slash.
+    pub group: Option<String>,
 }
 
 impl Placement {
@@ -34,6 +36,9 @@ pub fn parse(text: &str) -> Placement {
         };
         if placement.container.is_none() {
             placement.container = container_of(path);
+        }
+        if number == "0" && controllers.is_empty() {
+            placement.group = path.strip_prefix('/').map(str::to_owned);
         }
         if placement.unit.is_none() && (number == "0" || controllers == "name=systemd") {
             placement.unit = unit_of(path);
@@ -141,8 +146,18 @@ mod tests {
             ("garbage\n::\n".to_owned(), (None, None)),
         ];
         for (text, (unit, container)) in cases {
-            assert_eq!(parse(&text), Placement { unit, container }, "{text}");
+            let placed = parse(&text);
+            assert_eq!((placed.unit, placed.container), (unit, container), "{text}");
         }
+    }
+
+    #[test]
+    fn the_group_of_version_2_is_told_as_it_is_written() {
+        let group = |text: &str| parse(text).group;
+        let both = "4:memory:/system.slice/sshd.service\n0::/system.slice/ssh.service\n";
+        assert_eq!(group(both).as_deref(), Some("system.slice/ssh.service"));
+        assert_eq!(group("0::/\n").as_deref(), Some(""));
+        assert_eq!(group("4:memory:/system.slice/sshd.service\n"), None);
     }
 
     #[test]

@@ -214,7 +214,8 @@ pub fn observe_with(
         let listening = found.sockets.iter().filter(|own| own.state == SocketState::Listening);
         let processes_of = listening.flat_map(|own| found.holders.of(own.inode));
         let apart = found.holders.namespaces.iter().map(|(_, process)| *process);
-        handlers.extend(bpf::control_groups(&processes_of.chain(apart).collect(), &names));
+        let asked = processes_of.chain(apart).collect();
+        handlers.extend(bpf::control_groups(&asked, &mut processes, &names));
         let whose = |process: u32| match processes.get(process) {
             None => format!("process {process}"),
             Some(own) => match (&own.placement.container, &own.placement.unit) {

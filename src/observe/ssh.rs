@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn who_has_not_logged_in_has_no_session() {
         let users = BTreeMap::from([(0, "root".to_owned()), (105, "sshd".to_owned())]);
-        let inside = Placement { unit: None, container: Some("c0ffee".to_owned()) };
+        let inside = Placement { container: Some("c0ffee".to_owned()), ..Placement::default() };
         let mut processes = Processes::of([
             (10, process("sshd", 1, 0)),
             (11, process("sshd", 10, 105)),
@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn the_login_scope_and_the_audit_session_outlive_the_ancestry() {
-        let scope = |name: &str| Placement { unit: Some(name.to_owned()), container: None };
+        let scope = |name: &str| Placement { unit: Some(name.to_owned()), ..Placement::default() };
         let mut processes = Processes::of([
             (1, process("systemd", 0, 0)),
             (20, Process { placement: scope("session-3.scope"), ..process("sshd", 1, 0) }),
