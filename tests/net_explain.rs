@@ -263,3 +263,46 @@ fn filters_of_traffic_control_and_policy_routing_are_seen() {
     assert_eq!(doubtful.json["verdict"], "unknown");
     assert!(doubtful.text.contains("uidrange"), "{}", doubtful.text);
 }
+
+#[test]
+fn what_is_sent_to_a_group_that_nobody_has_joined_ends_at_routing() {
+    let lab = Lab::new();
+    lab.host.nft(
+        "table inet t { counter came { }; counter passed { };
+         chain before { type filter hook prerouting priority 0; udp dport 5353 counter name came; };
+         chain input { type filter hook input priority 0; udp dport 5353 counter name passed; }; }",
+    );
+    let counted = |name: &str| {
+        let text = lab.host.command("nft").args(["list", "counter", "inet", "t", name]).output();
+        let text = String::from_utf8(text.unwrap().stdout).unwrap();
+        let (_, behind) = text.split_once("packets ").unwrap();
+        behind.split_whitespace().next().unwrap().parse::<u32>().unwrap()
+    };
+    let asked = |source: &str, group: &str| {
+        let args = [source, "5353/udp", "--to", group, "--via", "lan0"];
+        let explained = explain(&lab, &args);
+        (explained.json["verdict"].as_str().unwrap().to_owned(), explained.text)
+    };
+    lab.lan.ip("route add 224.0.0.0/4 dev eth0");
+    for (source, group, interface) in
+        [("192.0.2.20", "239.1.2.3", "192.0.2.10"), ("2001:db8:2::20", "ff02::1:5", "lan0")]
+    {
+        let (came, passed) = (counted("came"), counted("passed"));
+        let to = match group.parse::<IpAddr>().unwrap() {
+            IpAddr::V4(own) => format!("{own}:5353"),
+            IpAddr::V6(own) => format!("[{own}]:5353"),
+        };
+        net::send_udp(&lab.lan, &to, "eth0");
+        assert_eq!((counted("came"), counted("passed")), (came + 1, passed), "{group}");
+        let (verdict, text) = asked(source, group);
+        assert_eq!(verdict, "closed", "{text}");
+        assert!(text.contains("nobody here has joined"), "{text}");
+
+        let listener = lab.host.listen_multicast(group.parse().unwrap(), 5353, interface);
+        net::send_udp(&lab.lan, &to, "eth0");
+        assert!(listener.wait_heard(1, std::time::Duration::from_secs(2)), "{group}");
+        assert_eq!((counted("came"), counted("passed")), (came + 2, passed + 1), "{group}");
+        let (verdict, text) = asked(source, group);
+        assert_eq!(verdict, "open", "{text}");
+    }
+}

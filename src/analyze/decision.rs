@@ -55,8 +55,11 @@ impl HostView<'_> {
             if source.is_multicast() || source.is_broadcast() {
                 return nowhere(Nowhere::MartianSource);
             }
-            if destination.is_broadcast() || destination.is_multicast() {
+            if destination.is_broadcast() {
                 return Some(Way::Local);
+            }
+            if destination.is_multicast() {
+                return Some(self.to_group(interface, destination.into()));
             }
             let zero = |address: std::net::Ipv4Addr| address.octets()[0] == 0;
             let localnet = self.localnet(interface);
@@ -67,7 +70,17 @@ impl HostView<'_> {
                 return nowhere(Nowhere::Loopback);
             }
         }
-        destination.is_multicast().then_some(Way::Local)
+        destination.is_multicast().then(|| self.to_group(interface, destination))
+    }
+
+    /// Where what is sent to a multicast group goes that comes by an interface. (A multicast router
+    /// may pass it on, which is not looked at.)
+    fn to_group(&self, interface: &IfaceName, group: IpAddr) -> Way {
+        let joined = self.link(interface).and_then(|link| link.groups.as_ref());
+        match joined {
+            Some(joined) if !joined.contains(&group) => Way::Nowhere(Nowhere::NotJoined),
+            Some(_) | None => Way::Local,
+        }
     }
 
     fn localnet(&self, interface: &IfaceName) -> bool {

@@ -57,6 +57,8 @@ pub enum Nowhere {
     RouteForbids,
     /// Link-local addresses are not forwarded.
     LinkLocal,
+    /// Nobody on this host has joined the multicast group on the input interface.
+    NotJoined,
     /// IPv6 is off on the input interface.
     Ipv6Disabled,
     /// The input interface is down, or there is none of this name.
@@ -73,6 +75,7 @@ impl std::fmt::Display for Nowhere {
             Self::ReversePath => "the answer would leave by another interface (rp_filter)",
             Self::RouteForbids => "a route forbids it",
             Self::LinkLocal => "link-local addresses are not forwarded",
+            Self::NotJoined => "nobody here has joined that multicast group on that interface",
             Self::Ipv6Disabled => "IPv6 is off on that interface",
             Self::NoInterface => "there is no such interface, or it is down",
         })

@@ -54,6 +54,7 @@ mod tests {
             up: true,
             master: None,
             xdp: false,
+            groups: None,
             addresses: Vec::new(),
         };
         let links = [link(2, "eth0"), link(22, "eth1")];

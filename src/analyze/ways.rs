@@ -68,7 +68,8 @@ impl Analyzer<'_> {
     /// What decides about this destination.
     fn to(&self, destination: IpAddr, mark: Option<u32>) -> To {
         let family = IpFamily::of(destination);
-        if !self.host.asks_for_destinations_alone(family) {
+        // Which groups were joined is another matter on each interface.
+        if !self.host.asks_for_destinations_alone(family) || destination.is_multicast() {
             return To::Address(destination, mark);
         }
         if let Some(known) = self.routing.to.borrow().get(&destination) {

@@ -4,7 +4,7 @@
 //! an engine or a file may never have said.
 
 use super::engines::convert;
-use super::{EngineKind, bpf, cgroup, conntrack, host, ipset, links, processes, sockets};
+use super::{EngineKind, bpf, cgroup, conntrack, groups, host, ipset, links, processes, sockets};
 use bollard::models::{ContainerInspectResponse, ContainerSummary, Network, SystemInfo};
 
 /// A text below `/proc`, or `/etc/passwd`, for all who read such texts.
@@ -14,7 +14,8 @@ pub fn proc_text(text: &str) -> usize {
     let named = placed.session().is_some() || placed.container.is_some();
     let process = processes::from_status(text);
     let tracked = conntrack::from_text(text).map_or(0, |entries| entries.len());
-    users + usize::from(named) + sockets::from_text(text) + process.name.len() + tracked
+    let joined = groups::from_text(text).len();
+    users + joined + usize::from(named) + sockets::from_text(text) + process.name.len() + tracked
 }
 
 /// What an engine's API answers: containers, networks, one container, the engine itself.

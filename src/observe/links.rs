@@ -185,7 +185,16 @@ fn to_link(message: &LinkMessage) -> Option<(Link, Option<u32>)> {
     });
     let up = message.header.flags.contains(LinkFlags::Up);
     let index = message.header.index;
-    let link = Link { index, name: name?, kind, up, master: None, xdp, addresses: Vec::new() };
+    let link = Link {
+        index,
+        name: name?,
+        kind,
+        up,
+        master: None,
+        xdp,
+        addresses: Vec::new(),
+        groups: None,
+    };
     Some((link, master))
 }
 

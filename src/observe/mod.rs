@@ -20,6 +20,7 @@ mod engines;
 mod flows;
 #[doc(hidden)]
 pub mod foreign;
+mod groups;
 mod handlers;
 #[allow(
     clippy::case_sensitive_file_extension_comparisons,
@@ -174,6 +175,7 @@ pub fn observe_with(
             warnings.push(Warning { subject: "wireguard".into(), message });
             Vec::new()
         });
+        groups::add(&mut network.links);
         let mut sysctls = sysctls::read(Path::new("/proc/sys/net"));
         sysctls.0.append(&mut network.settings.0);
         let routing_rules = policy_routing::read();

@@ -27,6 +27,10 @@ pub struct Link {
     /// Its addresses.
     #[serde(default)]
     pub addresses: Vec<Address>,
+    /// The multicast groups that somebody on the host has joined on it; `None` where that is not
+    /// known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Vec<IpAddr>>,
 }
 
 /// The kind of an interface (`IFLA_INFO_KIND`; a device without one is physical or virtio).
