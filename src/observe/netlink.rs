@@ -49,7 +49,8 @@ impl Channel {
         let mut socket = Socket::new(protocol)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
-        Ok(Self { socket, sequence: 0, buffer: vec![0; BUFFER] })
+        // Most answers are short: what is not written to costs nothing.
+        Ok(Self { socket, sequence: 0, buffer: Vec::with_capacity(BUFFER) })
     }
 
     /// Asks for a dump; `each` sees every message of the answer, with its header.
@@ -97,8 +98,9 @@ impl Channel {
         self.socket.send(request, 0)?;
         let mut interrupted = false;
         loop {
-            let length = self.socket.recv(&mut &mut self.buffer[..], 0)?;
-            let mut rest = self.buffer.get(..length).ok_or(NetlinkError::Truncated)?;
+            self.buffer.clear();
+            self.socket.recv(&mut self.buffer, 0)?;
+            let mut rest = &self.buffer[..];
             while !rest.is_empty() {
                 let (message, next) = split(rest).ok_or(NetlinkError::Truncated)?;
                 rest = next;
