@@ -5,8 +5,8 @@
 mod host;
 mod net;
 
-use host::{Host, Session};
-use net::{HOST_LAN_V4, HOST_LAN_V6, INTERNET_V4, INTERNET_V6, Namespace, tcp_stream};
+use host::Host;
+use net::{HOST_LAN_V4, HOST_LAN_V6, INTERNET_V4, INTERNET_V6, Namespace, Session, tcp_stream};
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;

@@ -8,8 +8,8 @@ mod net;
 
 use fwctl::model::{IpFamily, Protocol, ServedBy, ZoneRef};
 use fwctl::plan::{Plan, Verdict};
-use host::{Host, Session};
-use net::{Answer, HOST_LAN_V4, HOST_LAN_V6, HOST_WAN_V4, HOST_WAN_V6, Probe};
+use host::Host;
+use net::{Answer, HOST_LAN_V4, HOST_LAN_V6, HOST_WAN_V4, HOST_WAN_V6, Probe, Session};
 
 const POLICY: &str = "/etc/fwctl/policy.toml";
 const APPLY: &str = "fwctl apply --no-confirm --yes; echo exit $?";

@@ -33,4 +33,3 @@ mod ssh;
 pub use knocking::Knocking;
 pub use machine::{Host, Setup};
 pub use package::package;
-pub use ssh::Session;

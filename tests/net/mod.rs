@@ -30,6 +30,7 @@ mod lab;
 mod listen;
 mod namespace;
 mod probe;
+mod session;
 
 pub use bpf::{Attached, Place, attach};
 pub use flood::{Flood, Flooded};
@@ -38,3 +39,4 @@ pub use lab::*;
 pub use listen::{Listener, interface_index};
 pub use namespace::{Namespace, owner_id, owner_lives, run};
 pub use probe::{Answer, PATIENCE, Probe, expect, observe, send_udp, tcp_from, tcp_stream};
+pub use session::Session;

@@ -1,0 +1,33 @@
+//! Another kernel than this machine's: Debian's own for this release, with all of its modules, in a
+//! virtual machine under software emulation (no KVM, and no network to the outside).
+//!
+//! Use it from `tests/kernel_*.rs` with `mod guest;`. A test there runs itself again in the guest,
+//! so that all of `mod net;` (namespaces, links, probes) can be used as in `tests/net_*.rs`:
+//!
+//! ```ignore
+//! #[test]
+//! fn the_kernel_is_another_one() {
+//!     guest::inside(|| {
+//!         guest::load(&["wireguard"]);             // modules, each by modprobe
+//!         let lab = net::Lab::new();               // as in tests/net_*.rs, but in the guest
+//!         lab.host.command(env!("CARGO_BIN_EXE_fwctl")).arg("snapshot").output();
+//!     });
+//! }
+//! ```
+//!
+//! `guest::shared()` is the guest itself as this machine sees it: `sh` and `try_sh` run a shell
+//! script in it. The tests of one file share one guest, which boots with the first of them and ends
+//! with the test process, however that ends. It sees the repository and the built programs under
+//! their own paths, read-only, and the tree of `tests/host/image` as its root, on an overlay that
+//! is gone with it. No init but `tests/guest/init` runs in it: no systemd, nothing listens.
+//! Emulation makes it some ten times slower than this machine.
+
+// Each test file compiles this module anew and uses a part of it.
+#![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::missing_panics_doc)]
+
+mod inside;
+mod machine;
+mod programs;
+
+pub use inside::{inside, load};
+pub use machine::{Guest, shared};
