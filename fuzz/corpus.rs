@@ -63,7 +63,8 @@ pub fn texts() -> Vec<Vec<u8>> {
     .to_vec()
 }
 
-/// A link, an address, a route and a socket as the kernel tells them, in few bytes.
+/// A link, an address, a route and a socket as the kernel tells them, in few bytes, and what stands at
+/// hooks.
 pub fn messages() -> Vec<Vec<u8>> {
     let message = |kind: u16, header: &[u8], attributes: &[(u16, &[u8])]| {
         let mut body = header.to_vec();
@@ -81,7 +82,7 @@ pub fn messages() -> Vec<Vec<u8>> {
     };
     let link = [0, 0, 1, 0, 2, 0, 0, 0, 0x43, 0x10, 1, 0, 0, 0, 0, 0];
     let kind = [&[10, 0, 1, 0][..], b"bridge", &[0, 0]].concat();
-    vec![
+    let mut all = vec![
         message(16, &link, &[(3, b"eth0\0"), (18, &kind), (10, &[3, 0, 0, 0])]),
         message(
             20,
@@ -95,5 +96,7 @@ pub fn messages() -> Vec<Vec<u8>> {
         ),
         [&[2, 10, 0, 0, 0, 22, 0, 0][..], &[0; 64]].concat(),
         [&[10, 7, 0, 0, 0, 53, 0, 0][..], &[0; 64], &[5, 0, 11, 0, 1, 0, 0, 0]].concat(),
-    ]
+    ];
+    all.extend(files("tests/hook_lists", ".bin"));
+    all
 }

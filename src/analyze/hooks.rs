@@ -1,14 +1,19 @@
 //! What stands at a hook, in the order in which the kernel runs it.
 //!
-//! Lower priorities run first. Of equal ones the kernel runs the last registered first, which no
-//! listing shows; handles grow with time, so tables are taken to have been registered in the order
-//! of their handles. [`Order::Reversed`] is the other order, for those who want to know whether it
-//! matters.
+//! Lower priorities run first. Of equal ones the kernel runs the last registered first
+//! (`nf_hook_entries_grow()`). Where it lists its hooks, its own order counts: a chain that is in the
+//! list stands where it is, one that is not will be registered last, and so runs first.
+//!
+//! Where it lists none, no listing shows the order; handles grow with time, so tables are taken to
+//! have been registered in the order of their handles. [`Order::Reversed`] is the other order, for
+//! those who want to know whether it matters.
 
 use super::program::Program;
+use super::registered::{self, Role, is_chain};
 use super::state::RuleId;
 use crate::model::IpFamily;
 use crate::model::nft::{BaseChain, Family, Hook};
+use crate::observe::{HookEntry, HookPoint};
 use std::cell::{OnceCell, RefCell};
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -31,7 +36,7 @@ pub enum Order {
 }
 
 /// Something at a hook.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
     /// A base chain that is not of type `nat`.
     Chain(RuleId),
@@ -39,11 +44,16 @@ pub enum Item {
     Conntrack,
     /// All `nat` chains of the hook: they run at one fixed priority (`nf_nat_register_fn()`).
     Nat,
+    /// Something of which the kernel's list alone tells, by name and place.
+    Foreign(Rc<str>),
 }
 
 /// What stands at hooks, found once.
 #[derive(Debug, Default)]
-pub struct Stages {
+pub struct Stages<'s> {
+    listed: Option<&'s [HookPoint]>,
+    /// A table whose chains are made anew, whatever the list says of them.
+    renewed: Option<usize>,
     items: RefCell<HashMap<Asking, Rc<[Item]>>>,
     /// Of IPv4 and of IPv6.
     ambiguous: [OnceCell<Vec<(Hook, i32, String)>>; 2],
@@ -52,7 +62,13 @@ pub struct Stages {
 /// A hook, an IP version, and the order of equal priorities.
 type Asking = (Hook, IpFamily, Order);
 
-impl Stages {
+impl<'s> Stages<'s> {
+    /// By the kernel's list of hooks, where there is one; the chains of the table `renewed` will be
+    /// registered anew.
+    pub fn new(listed: Option<&'s [HookPoint]>, renewed: Option<usize>) -> Self {
+        Self { listed, renewed, ..Self::default() }
+    }
+
     /// What stands at a hook of the IP stack.
     pub fn items(
         &self,
@@ -65,15 +81,146 @@ impl Stages {
         if let Some(known) = self.items.borrow().get(&key) {
             return Rc::clone(known);
         }
-        let items: Rc<[Item]> = items(program, hook, family, order).into();
+        let mut items = self.placed(program, hook, families(family), None, order);
+        let mut own = Vec::new();
+        if matches!(hook, Hook::Prerouting | Hook::Output) {
+            own.push((CONNTRACK, Item::Conntrack));
+        }
+        if has_nat(program, family) {
+            own.extend(match hook {
+                Hook::Prerouting | Hook::Output => Some((NAT_DESTINATION, Item::Nat)),
+                Hook::Input | Hook::Postrouting => Some((NAT_SOURCE, Item::Nat)),
+                Hook::Ingress | Hook::Forward | Hook::Egress => None,
+            });
+        } else {
+            items.retain(|(_, item)| *item != Item::Nat);
+        }
+        for (priority, item) in own {
+            if items.iter().any(|(_, known)| *known == item) {
+                continue;
+            }
+            let at = items.partition_point(|(theirs, _)| match order {
+                Order::ByHandle => *theirs < priority,
+                Order::Reversed => *theirs <= priority,
+            });
+            items.insert(at, (priority, item));
+        }
+        let items: Rc<[Item]> = items.into_iter().map(|(_, item)| item).collect();
         self.items.borrow_mut().insert(key, Rc::clone(&items));
         items
     }
 
-    /// Tables of which chains stand at one hook with one priority, so that their order may matter.
+    /// What sees what comes in by a device before the IP stack does.
+    pub fn ingress(&self, program: &Program<'_>, device: &str, order: Order) -> Vec<Item> {
+        let families = [Family::Netdev, Family::Inet];
+        let items = self.placed(program, Hook::Ingress, families, Some(device), order);
+        items.into_iter().map(|(_, item)| item).collect()
+    }
+
+    /// The `nat` chains of a hook in order.
+    pub fn nat_chains(
+        &self,
+        program: &Program<'_>,
+        hook: Hook,
+        family: IpFamily,
+        order: Order,
+    ) -> Vec<RuleId> {
+        let mut chains = nat_chains(program, hook, family);
+        let listed = |id: &RuleId| self.place(program, *id, self.entries(hook, family)?);
+        if let Some(at) = chains.iter().map(listed).collect::<Option<Vec<usize>>>() {
+            let mut in_order: Vec<(usize, RuleId)> = at.into_iter().zip(chains).collect();
+            in_order.sort_unstable();
+            return in_order.into_iter().map(|(_, id)| id).collect();
+        }
+        sort(program, &mut chains, order);
+        chains
+    }
+
+    /// Tables of which chains stand at one hook with one priority, so that their order may matter,
+    /// where the kernel does not tell it.
     pub fn ambiguous(&self, program: &Program<'_>, family: IpFamily) -> &[(Hook, i32, String)] {
         let known = &self.ambiguous[usize::from(family == IpFamily::Ipv6)];
-        known.get_or_init(|| ambiguous(program, family))
+        known.get_or_init(|| {
+            ambiguous(program, family, |hook, nat| match self.entries(hook, family) {
+                None => false,
+                Some(entries) if nat => nat_chains(program, hook, family)
+                    .iter()
+                    .all(|id| self.place(program, *id, entries).is_some()),
+                Some(_) => true,
+            })
+        })
+    }
+
+    /// The kernel's list of a hook of the IP stack; `None` where it does not tell.
+    fn entries(&self, hook: Hook, family: IpFamily) -> Option<&'s [HookEntry]> {
+        let own = families(family)[1];
+        let point = registered::point(self.listed?, own, hook, None);
+        Some(point.map_or(&[], |point| &point.entries))
+    }
+
+    /// Where a chain stands in the kernel's list.
+    fn place(&self, program: &Program<'_>, id: RuleId, entries: &[HookEntry]) -> Option<usize> {
+        if self.renewed == Some(id.table) {
+            return None;
+        }
+        let (table, chain) = (id.table_of(&program.tables), id.chain_of(&program.tables));
+        let own = base(program, id);
+        entries.iter().position(|entry| is_chain(entry, table, chain, own))
+    }
+
+    /// Chains of these families and what else is listed, with their priorities, in order.
+    fn placed(
+        &self,
+        program: &Program<'_>,
+        hook: Hook,
+        families: [Family; 2],
+        device: Option<&str>,
+        order: Order,
+    ) -> Vec<(i32, Item)> {
+        let mut chains = program.base_chains(hook, &families);
+        let sees = |own: &BaseChain| match device {
+            None => own.kind != "nat",
+            Some(device) => own.devices.iter().any(|own| covers(own, device)),
+        };
+        let nats = |id: &RuleId| base(program, *id).kind == "nat";
+        let nat: Vec<RuleId> = chains.iter().copied().filter(nats).collect();
+        chains.retain(|id| sees(base(program, *id)));
+        sort(program, &mut chains, order);
+        let mut items: Vec<(i32, Item)> = Vec::new();
+        let point = self.listed.and_then(|hooks| {
+            let own = if device.is_some() { Family::Netdev } else { families[1] };
+            registered::point(hooks, own, hook, device)
+        });
+        let entries = point.map_or(&[][..], |point| &point.entries);
+        let listed: Vec<Option<usize>> =
+            chains.iter().map(|id| self.place(program, *id, entries)).collect();
+        let nat: Vec<usize> =
+            nat.iter().filter_map(|id| self.place(program, *id, entries)).collect();
+        for (at, entry) in entries.iter().enumerate() {
+            let chain = listed.iter().position(|place| *place == Some(at));
+            let item = match registered::role(entry) {
+                _ if nat.contains(&at) => Some(Item::Nat),
+                Role::Chain(..) | Role::Legacy => chain.map(|own| Item::Chain(chains[own])),
+                Role::Conntrack => Some(Item::Conntrack),
+                Role::Nat => Some(Item::Nat),
+                Role::Known => None,
+                Role::Foreign => point
+                    .and_then(|point| registered::foreign(entry, point))
+                    .map(|name| Item::Foreign(name.into())),
+            };
+            if let Some(item) = item
+                && !items.iter().any(|(_, known)| *known == item)
+            {
+                items.push((entry.priority, item));
+            }
+        }
+        // The others will be registered later, and the last registered runs first.
+        for (id, _) in chains.iter().zip(&listed).rev().filter(|(_, place)| place.is_none()) {
+            let priority = base(program, *id).priority;
+            let at = items.partition_point(|(theirs, _)| *theirs < priority);
+            items.insert(at, (priority, Item::Chain(*id)));
+        }
+        items
     }
 }
 
@@ -104,55 +251,12 @@ fn sort(program: &Program<'_>, chains: &mut [RuleId], order: Order) {
 /// Whether some NAT chain sees packets of this IP version: then NAT is at all its hooks.
 pub fn has_nat(program: &Program<'_>, family: IpFamily) -> bool {
     const HOOKS: [Hook; 4] = [Hook::Prerouting, Hook::Input, Hook::Output, Hook::Postrouting];
-    HOOKS.into_iter().any(|hook| !nat_chains(program, hook, family, Order::ByHandle).is_empty())
+    HOOKS.into_iter().any(|hook| !nat_chains(program, hook, family).is_empty())
 }
 
-/// The `nat` chains of a hook in order.
-pub fn nat_chains(
-    program: &Program<'_>,
-    hook: Hook,
-    family: IpFamily,
-    order: Order,
-) -> Vec<RuleId> {
+fn nat_chains(program: &Program<'_>, hook: Hook, family: IpFamily) -> Vec<RuleId> {
     let mut chains = program.base_chains(hook, &families(family));
     chains.retain(|id| base(program, *id).kind == "nat");
-    sort(program, &mut chains, order);
-    chains
-}
-
-fn items(program: &Program<'_>, hook: Hook, family: IpFamily, order: Order) -> Vec<Item> {
-    let mut chains = program.base_chains(hook, &families(family));
-    chains.retain(|id| base(program, *id).kind != "nat");
-    sort(program, &mut chains, order);
-    let mut items: Vec<(i32, Item)> =
-        chains.into_iter().map(|id| (base(program, id).priority, Item::Chain(id))).collect();
-    let mut own = Vec::new();
-    if matches!(hook, Hook::Prerouting | Hook::Output) {
-        own.push((CONNTRACK, Item::Conntrack));
-    }
-    if has_nat(program, family) {
-        own.extend(match hook {
-            Hook::Prerouting | Hook::Output => Some((NAT_DESTINATION, Item::Nat)),
-            Hook::Input | Hook::Postrouting => Some((NAT_SOURCE, Item::Nat)),
-            Hook::Ingress | Hook::Forward | Hook::Egress => None,
-        });
-    }
-    for (priority, item) in own {
-        let at = items.partition_point(|(theirs, _)| match order {
-            Order::ByHandle => *theirs < priority,
-            Order::Reversed => *theirs <= priority,
-        });
-        items.insert(at, (priority, item));
-    }
-    items.into_iter().map(|(_, item)| item).collect()
-}
-
-/// The chains that see what comes in by a device before the IP stack does.
-pub fn ingress(program: &Program<'_>, device: &str, order: Order) -> Vec<RuleId> {
-    let mut chains = program.base_chains(Hook::Ingress, &[Family::Netdev, Family::Inet]);
-    let of_device = |id: &RuleId| base(program, *id).devices.iter().any(|own| covers(own, device));
-    chains.retain(of_device);
-    sort(program, &mut chains, order);
     chains
 }
 
@@ -164,7 +268,11 @@ fn covers(pattern: &str, device: &str) -> bool {
     }
 }
 
-fn ambiguous(program: &Program<'_>, family: IpFamily) -> Vec<(Hook, i32, String)> {
+fn ambiguous(
+    program: &Program<'_>,
+    family: IpFamily,
+    is_told: impl Fn(Hook, bool) -> bool,
+) -> Vec<(Hook, i32, String)> {
     const HOOKS: [Hook; 5] =
         [Hook::Prerouting, Hook::Input, Hook::Forward, Hook::Output, Hook::Postrouting];
     let mut found = Vec::new();
@@ -175,22 +283,55 @@ fn ambiguous(program: &Program<'_>, family: IpFamily) -> Vec<(Hook, i32, String)
             let own = base(program, id);
             let nat = own.kind == "nat";
             let same = |theirs: &&(bool, i32, usize)| (theirs.0, theirs.1) == (nat, own.priority);
+            if is_told(hook, nat) {
+                continue;
+            }
             if let Some((.., other)) = seen.iter().find(same)
                 && *other != id.table
             {
-                let name = |table: usize| {
-                    let table = program.tables[table];
-                    format!("{} {}", table.family.as_str(), table.name)
-                };
-                let tables = format!("{} and {}", name(*other), name(id.table));
+                let tables = format!("{} and {}", name(program, *other), name(program, id.table));
                 found.push((hook, own.priority, tables));
             } else if !nat && matches!(own.priority, CONNTRACK | NAT_DESTINATION | NAT_SOURCE) {
-                let table = id.table_of(&program.tables);
-                let tables = format!("{} {} and the kernel", table.family.as_str(), table.name);
+                let tables = format!("{} and the kernel", name(program, id.table));
                 found.push((hook, own.priority, tables));
             }
             seen.push((nat, own.priority, id.table));
         }
     }
+    if !is_told(Hook::Ingress, false) {
+        found.extend(ambiguous_at_devices(program));
+    }
     found
 }
+
+/// The same for what comes in by a device.
+fn ambiguous_at_devices(program: &Program<'_>) -> Vec<(Hook, i32, String)> {
+    let chains = program.base_chains(Hook::Ingress, &[Family::Netdev, Family::Inet]);
+    let share = |one: &BaseChain, other: &BaseChain| {
+        let both = |device: &String| other.devices.iter().any(|own| covers(own, device));
+        one.devices.iter().any(both)
+    };
+    let mut found = Vec::new();
+    for (at, id) in chains.iter().enumerate() {
+        let own = base(program, *id);
+        let other = chains[..at].iter().find(|other| {
+            let theirs = base(program, **other);
+            other.table != id.table
+                && theirs.priority == own.priority
+                && (share(own, theirs) || share(theirs, own))
+        });
+        if let Some(other) = other {
+            let tables = format!("{} and {}", name(program, other.table), name(program, id.table));
+            found.push((Hook::Ingress, own.priority, tables));
+        }
+    }
+    found
+}
+
+fn name(program: &Program<'_>, table: usize) -> String {
+    let table = program.tables[table];
+    format!("{} {}", table.family.as_str(), table.name)
+}
+
+#[cfg(test)]
+mod tests;

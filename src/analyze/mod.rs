@@ -10,6 +10,7 @@
 
 mod arrivals;
 mod asked;
+mod beside;
 mod buckets;
 mod chain;
 pub mod compare;
@@ -28,6 +29,7 @@ mod ipset;
 mod load;
 mod lookup;
 mod modules;
+mod outline;
 mod packet;
 mod ports;
 mod program;
@@ -35,6 +37,7 @@ mod programs;
 mod prospect;
 mod proxied;
 mod reach;
+mod registered;
 mod run;
 mod served;
 mod sets;
@@ -83,14 +86,10 @@ use run::Segments;
 use shared::Shared;
 use sources::{Sources, Span};
 use std::cell::{OnceCell, RefCell};
-use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
+use std::collections::HashMap;
 use std::rc::Rc;
 use walk::Walk;
 use ways::Routing;
-
-/// Where packets that get through arrive.
-type Arrives = Option<(IpAddr, Option<u16>)>;
 
 /// Intervals of sources.
 type Intervals = Rc<[(u128, u128)]>;
@@ -102,7 +101,7 @@ pub struct Analyzer<'s> {
     program: Program<'s>,
     host: Rc<HostView<'s>>,
     facts: Facts,
-    stages: Stages,
+    stages: Stages<'s>,
     /// By the texts of the policy, and whether every port was asked about.
     exposures: RefCell<HashMap<(Vec<String>, bool), Exposure>>,
     segments: RefCell<Segments>,
@@ -232,13 +231,20 @@ impl<'s> Analyzer<'s> {
     }
 
     /// Prepares the ruleset that is predicted for the same host: fwctl's own table is this one, or is
-    /// gone, and all others are as they are. What was found out about the host is known to both.
+    /// gone, and all others are as they are. Chains of ours that are there already keep their place
+    /// among those of equal priority, new ones run first. What was found out about the host is known to both.
     #[must_use]
     pub fn with_own(&self, own: Option<&'s Table>) -> Self {
         let tables = self.snapshot.ruleset.tables.iter();
-        let others = tables.filter(|table| !(table.family == Family::Inet && table.name == TABLE));
-        let tables = others.chain(own).collect();
-        Self::on(self.snapshot, tables, Rc::clone(&self.host), Rc::clone(&self.routing))
+        let ours = |table: &&Table| table.family == Family::Inet && table.name == TABLE;
+        let mut tables: Vec<&Table> = tables.filter(|table| !ours(table)).collect();
+        let live = self.snapshot.ruleset.table(Family::Inet, TABLE);
+        // Chains that are changed in place keep theirs among those of equal priority.
+        let in_place = live.zip(own).is_some_and(|(live, own)| live.redeclared(own).is_empty());
+        let renewed = (!in_place).then_some(tables.len());
+        tables.extend(own);
+        let (host, routing) = (Rc::clone(&self.host), Rc::clone(&self.routing));
+        Self::on(self.snapshot, tables, renewed, host, routing)
     }
 
     /// Prepares fwctl's own table alone, as if nothing else filtered on the host.
@@ -247,12 +253,13 @@ impl<'s> Analyzer<'s> {
     }
 
     fn over(snapshot: &'s Snapshot, tables: Vec<&'s Table>) -> Self {
-        Self::on(snapshot, tables, Rc::new(HostView::new(snapshot)), Rc::default())
+        Self::on(snapshot, tables, None, Rc::new(HostView::new(snapshot)), Rc::default())
     }
 
     fn on(
         snapshot: &'s Snapshot,
         tables: Vec<&'s Table>,
+        renewed: Option<usize>,
         host: Rc<HostView<'s>>,
         routing: Rc<Routing>,
     ) -> Self {
@@ -261,7 +268,7 @@ impl<'s> Analyzer<'s> {
             program: Program::new(tables),
             host,
             facts: Facts::default(),
-            stages: Stages::default(),
+            stages: Stages::new(snapshot.hooks.as_deref(), renewed),
             exposures: RefCell::default(),
             segments: RefCell::default(),
             routing,
@@ -310,7 +317,7 @@ impl<'s> Analyzer<'s> {
         if !ambiguous.is_empty() {
             let mut other = Walk::new(self, packet, false);
             other.run(Order::Reversed);
-            if !alike(&walk.ends, &other.ends) && outline(&walk.ends) != outline(&other.ends) {
+            if outline::differ(&walk.ends, &other.ends) {
                 order_matters = ambiguous
                     .iter()
                     .map(|(hook, priority, tables)| {
@@ -332,41 +339,6 @@ impl<'s> Analyzer<'s> {
     fn cutter(&self, table: usize, packet: &Packet) -> Cutter<'_, 's> {
         Cutter { program: &self.program, host: &self.host, family: packet.family(), table }
     }
-}
-
-/// Whether both are the same at first sight.
-fn alike(ends: &[End], others: &[End]) -> bool {
-    ends.len() == others.len()
-        && ends.iter().zip(others).all(|(one, two)| {
-            one.fate == two.fate
-                && one.state.env == two.state.env
-                && one.state.sources.is(&two.state.sources)
-        })
-}
-
-/// Which sources get through, and to where: what the order of equal priorities may change.
-fn outline(ends: &[End]) -> BTreeMap<Arrives, Vec<(u128, u128)>> {
-    let mut all: BTreeMap<Arrives, Vec<(u128, u128)>> = BTreeMap::new();
-    for end in ends {
-        let env = &end.state.env;
-        let key = end.fate.passes().then_some((env.destination, env.port));
-        let spans = end.state.sources.spans().iter().map(|span| (span.first, span.last));
-        all.entry(key).or_default().extend(spans);
-    }
-    for intervals in all.values_mut() {
-        intervals.sort_unstable();
-        let mut joined: Vec<(u128, u128)> = Vec::with_capacity(intervals.len());
-        for (first, last) in intervals.drain(..) {
-            match joined.last_mut() {
-                Some((_, end)) if end.checked_add(1).is_none_or(|next| first <= next) => {
-                    *end = (*end).max(last);
-                }
-                _ => joined.push((first, last)),
-            }
-        }
-        *intervals = joined;
-    }
-    all
 }
 
 impl Answer {

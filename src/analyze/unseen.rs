@@ -1,6 +1,7 @@
 //! What filters or serves past all rules of a host, or could not be read, in words.
 
 use super::programs::{filter_of, of_group, program_at, switched};
+use super::registered::all_foreign;
 use crate::observe::{EngineState, Handler, LinkKind, Snapshot, legacy};
 
 /// What no rule of nftables decides: programs below it, what is forwarded past it, and what another
@@ -58,6 +59,8 @@ pub fn past_the_rules(snapshot: &Snapshot) -> Vec<String> {
             }
         });
     }
+    let foreign = all_foreign(snapshot, |_| true);
+    found.extend(foreign.into_iter().map(|name| format!("{name}, sees packets beside all rules")));
     let tables = &snapshot.ruleset.tables;
     for table in snapshot.legacy_tables.iter().filter(|own| !legacy::was_read(tables, own)) {
         found.push(format!("the legacy iptables table {table} is loaded, and was not read"));

@@ -4,15 +4,15 @@ use super::hooks::{self, Item, Order};
 use super::host::Way;
 use super::packet::{ConnectionState, From};
 use super::programs;
+use super::registered::all_foreign;
 use super::sources::Sources;
 use super::state::{Env, Exactness, Place, RuleId, State, Tracking};
 use super::step::Unclear;
 use super::walk::Walk;
 use super::{Event, Fate, Happened};
-use crate::model::nft::{Family, Hook};
-use crate::model::{IfaceName, IpFamily};
-use crate::observe::legacy::was_read;
-use crate::observe::{Handler, LinkKind};
+use crate::model::IfaceName;
+use crate::model::nft::Hook;
+use crate::observe::HookPoint;
 use std::rc::Rc;
 
 /// `IPS_SRC_NAT_DONE`, `IPS_DST_NAT_DONE`.
@@ -89,12 +89,19 @@ impl Walk<'_, '_> {
         Rc::make_mut(&mut state.env).output = output.cloned();
         let states = self.hook(Hook::Forward, between, vec![state], order);
         let mut states = self.hook(Hook::Postrouting, between, states, order);
-        let leaving =
-            output.map(|output| programs::at_interface(self.analyzer.snapshot, output, true));
+        let leaving = output.map(|output| {
+            let snapshot = self.analyzer.snapshot;
+            let at = |point: &HookPoint| {
+                point.hook == Hook::Egress && point.device.as_ref() == Some(output)
+            };
+            let mut names = programs::at_interface(snapshot, output, true);
+            names.extend(all_foreign(snapshot, at));
+            names
+        });
         let inside = |state: &State| programs::in_containers(self.analyzer.snapshot, &state.env);
         let inside: std::collections::BTreeSet<String> = states.iter().flat_map(inside).collect();
         for name in leaving.unwrap_or_default().into_iter().chain(inside) {
-            states = states.into_iter().map(|state| self.doubted(&name, state)).collect();
+            states = self.all_doubted(&name, states);
         }
         for state in states {
             if let Some(state) = self.settled(state) {
@@ -116,105 +123,15 @@ impl Walk<'_, '_> {
         }
     }
 
-    /// What filters where no rule of a ruleset shows it.
-    fn unread(&mut self, input: &IfaceName, mut states: Vec<State>) -> Vec<State> {
-        let analyzer = self.analyzer;
-        let snapshot = analyzer.snapshot;
-        let mut names = Vec::new();
-        if let Some(warning) = snapshot.warnings.iter().find(|own| own.subject == "nftables") {
-            names.push(warning.message.clone());
-        }
-        let link = analyzer.host.link(input);
-        if link.is_some_and(|link| link.xdp) {
-            names.push(format!("an XDP program on {input}"));
-        }
-        names.extend(programs::at_interface(snapshot, input, false));
-        names.extend(programs::switched(snapshot, input));
-        let family = if self.packet.family() == IpFamily::Ipv4 { "ip " } else { "ip6 " };
-        let tables = &snapshot.ruleset.tables;
-        let unread = |table: &&String| table.starts_with(family) && !was_read(tables, table);
-        for table in snapshot.legacy_tables.iter().filter(unread) {
-            names.push(format!("legacy iptables table {table}"));
-        }
-        if link.is_some_and(|link| link.kind == LinkKind::Bridge) {
-            let tables = analyzer.program.tables.iter().filter(|table| !table.dormant);
-            for table in tables.filter(|table| table.family == Family::Bridge) {
-                names.push(format!("table bridge {}", table.name));
-            }
-            names.extend(programs::bridge_tables(snapshot));
-            let ports = snapshot.links.iter().filter(|link| link.master.as_ref() == Some(input));
-            for port in ports {
-                if port.xdp {
-                    names.push(format!("an XDP program on {}", port.name));
-                }
-                names.extend(programs::at_interface(snapshot, &port.name, false));
-                let chains = hooks::ingress(&analyzer.program, port.name.as_str(), Order::ByHandle);
-                for id in chains {
-                    let table = id.table_of(&analyzer.program.tables);
-                    let family = table.family.as_str();
-                    names.push(format!("table {family} {} on {}", table.name, port.name));
-                }
-            }
-        }
-        for name in names {
-            states = states.into_iter().map(|state| self.doubted(&name, state)).collect();
-        }
-        states
-    }
-
-    /// A state as far as something that was not read leaves it alone; the rest ends here.
-    fn doubted(&mut self, name: &str, state: State) -> State {
-        let unknown = self.unknown(name.to_owned(), Unclear::Fact, None);
-        let acts = self.guards.holds(unknown);
-        let passes = self.guards.not(acts);
-        let doubtful = state.sources.and(acts, &mut self.guards);
-        let rest = state.sources.and(passes, &mut self.guards);
-        self.end(State { sources: doubtful, ..state.clone() }, Fate::Unknown(unknown), None);
-        State { sources: rest, ..state }
-    }
-
-    /// IPVS takes packets for its services behind the input hook (`ip_vs_in_hook()`).
-    fn balanced(&mut self, state: State) -> Vec<State> {
-        let env = &state.env;
-        let (to, port, mark) = (env.destination, env.port, env.mark);
-        let protocol = self.packet.protocol;
-        let takes = |handler: &&Handler| match handler {
-            Handler::Service { protocol: own, at } => {
-                let fits = at.port() == 0 || port.is_none_or(|port| port == at.port());
-                *own == protocol && at.ip() == to && fits
-            }
-            Handler::MarkService { mark: own } => mark.is_none_or(|mark| mark == *own),
-            Handler::TrafficFilter { .. }
-            | Handler::Program { .. }
-            | Handler::SocketLookup
-            | Handler::ControlGroup { .. }
-            | Handler::Uplink { .. }
-            | Handler::BridgeTable { .. } => false,
-        };
-        let Some(handler) = self.analyzer.snapshot.handlers.iter().find(takes) else {
-            return vec![state];
-        };
-        let service = match handler {
-            Handler::Service { at, .. } => format!("{at}/{protocol}"),
-            Handler::MarkService { mark } => format!("mark {mark:#x}"),
-            Handler::TrafficFilter { .. }
-            | Handler::Program { .. }
-            | Handler::SocketLookup
-            | Handler::ControlGroup { .. }
-            | Handler::Uplink { .. }
-            | Handler::BridgeTable { .. } => String::new(),
-        };
-        let name = format!("to which server IPVS sends what comes to its service {service}");
-        let unknown = self.unknown(name, Unclear::Chance, None);
-        self.end(state, Fate::Unknown(unknown), None);
-        Vec::new()
-    }
-
     fn ingress(&mut self, input: &IfaceName, mut states: Vec<State>, order: Order) -> Vec<State> {
-        for id in hooks::ingress(&self.analyzer.program, input.as_str(), order) {
-            let base = hooks::base(&self.analyzer.program, id);
-            let place = Place { hook: Hook::Ingress, input: Some(input), output: None, base };
-            states = self.base_chain(id, place, states);
+        let analyzer = self.analyzer;
+        let between = Between { input: Some(input), output: None };
+        for item in analyzer.stages.ingress(&analyzer.program, input.as_str(), order) {
+            match item {
+                Item::Chain(id) => states = self.at(id, Hook::Ingress, between, states),
+                Item::Foreign(name) => states = self.all_doubted(&name, states),
+                Item::Conntrack | Item::Nat => {}
+            }
         }
         states
     }
@@ -245,7 +162,7 @@ impl Walk<'_, '_> {
         order: Order,
     ) -> Vec<State> {
         for name in programs::at_hook(self.analyzer.snapshot, hook, self.packet.family()) {
-            states = states.into_iter().map(|state| self.doubted(&name, state)).collect();
+            states = self.all_doubted(&name, states);
         }
         let analyzer = self.analyzer;
         let family = self.packet.family();
@@ -261,6 +178,7 @@ impl Walk<'_, '_> {
                     }
                 }
                 Item::Nat => states = self.nat(hook, between, states, order),
+                Item::Foreign(name) => states = self.all_doubted(name, states),
             }
         }
         self.merged(states)
@@ -308,7 +226,9 @@ impl Walk<'_, '_> {
             states.into_iter().partition(|state| {
                 new && state.env.tracking == Tracking::Connection && !settled(state)
             });
-        let chains = hooks::nat_chains(&self.analyzer.program, hook, self.packet.family(), order);
+        let analyzer = self.analyzer;
+        let family = self.packet.family();
+        let chains = analyzer.stages.nat_chains(&analyzer.program, hook, family, order);
         let mut fresh = Vec::new();
         for id in chains {
             let states = self.at(id, hook, between, open);

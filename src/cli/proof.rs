@@ -37,7 +37,8 @@ pub fn proved(made: &Made<'_>) -> Result<(), Failure> {
             return Ok(());
         }
     };
-    let now = Snapshot { ruleset, ..made.before.clone() };
+    let hooks = observe::hooks(&made.before.links, ruleset.generation);
+    let now = Snapshot { ruleset, hooks, ..made.before.clone() };
     let mut causes: Vec<String> = plan::expectations(made.policy, &Analyzer::new(&now))
         .into_iter()
         .flat_map(|result| result.failures)

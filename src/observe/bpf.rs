@@ -29,7 +29,8 @@ const NETFILTER: u32 = 10;
 /// More links than this are not looked through.
 const MOST_LINKS: usize = 100_000;
 
-/// What there is in this network namespace, and what kept some of it from being looked for.
+/// What there is in this network namespace but for hooks of netfilter, and what kept some of it from
+/// being looked for.
 pub fn read(links: &[Link]) -> (Vec<Handler>, Option<io::Error>) {
     let mut found = Vec::new();
     let mut failed = None;
@@ -58,10 +59,6 @@ pub fn read(links: &[Link]) -> (Vec<Handler>, Option<io::Error>) {
     {
         found.push(Handler::SocketLookup);
     }
-    match at_netfilter() {
-        Ok(programs) => found.extend(programs),
-        Err(error) => failed = denied(error).or(failed),
-    }
     (found, failed)
 }
 
@@ -77,12 +74,13 @@ fn is_attached(answer: io::Result<u32>, failed: &mut Option<io::Error>) -> bool 
 }
 
 /// An error that says that there may be programs.
-fn denied(error: io::Error) -> Option<io::Error> {
+pub fn denied(error: io::Error) -> Option<io::Error> {
     (error.kind() == io::ErrorKind::PermissionDenied).then_some(error)
 }
 
-/// The programs at hooks of netfilter. The kernel does not tell in which network namespace.
-fn at_netfilter() -> io::Result<Vec<Handler>> {
+/// The programs at hooks of netfilter, of all network namespaces: where the kernel has no list of
+/// hooks, it does not tell in which one.
+pub fn at_netfilter() -> io::Result<Vec<Handler>> {
     let mut found = Vec::new();
     let mut after = 0;
     for _ in 0..MOST_LINKS {

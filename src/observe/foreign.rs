@@ -4,7 +4,9 @@
 //! an engine or a file may never have said.
 
 use super::engines::convert;
-use super::{EngineKind, bpf, cgroup, conntrack, groups, host, ipset, links, processes, sockets};
+use super::{
+    EngineKind, bpf, cgroup, conntrack, groups, hooks, host, ipset, links, processes, sockets,
+};
 use bollard::models::{ContainerInspectResponse, ContainerSummary, Network, SystemInfo};
 
 /// A text below `/proc`, or `/etc/passwd`, for all who read such texts.
@@ -34,12 +36,13 @@ pub fn engine_answer(text: &str) -> usize {
         + usize::from(convert::may_be_in_swarm(&networks))
 }
 
-/// Messages of rtnetlink, of the kernel's diagnosis of sockets and of IP sets, and what bpf(2) tells of
-/// a link.
+/// Messages of rtnetlink, of the kernel's diagnosis of sockets, of IP sets and of hooks, and what bpf(2)
+/// tells of a link.
 pub fn netlink(bytes: &[u8]) -> usize {
     let programs = usize::from(bpf::program(bytes).is_some());
     links::from_messages(bytes)
         + sockets::from_message(bytes)
         + ipset::from_message(bytes)
         + programs
+        + hooks::decode(bytes).len()
 }

@@ -22,6 +22,7 @@ mod flows;
 pub mod foreign;
 mod groups;
 mod handlers;
+mod hooks;
 #[allow(
     clippy::case_sensitive_file_extension_comparisons,
     reason = "systemd's names of units are case-sensitive"
@@ -56,9 +57,10 @@ pub use links::{Network, read as network};
 pub use logins::{Login, Logins};
 pub use snapshot::{
     Address, Attempt, By, ConntrackPresence, Container, ContainerNetwork, ContainerState, End,
-    Engine, EngineKind, EngineState, FORMAT, Flow, Handler, Host, How, Installed, IpSet,
-    IpSetElement, Link, LinkKind, PublishedPort, Route, RoutingAction, RoutingRule, Snapshot,
-    Socket, SocketState, Ssh, SshSession, Sysctls, Tunnel, TunnelPeer, Warning,
+    Engine, EngineKind, EngineState, FORMAT, Flow, Handler, HookEntry, HookPoint, Host, How,
+    Installed, IpSet, IpSetElement, Link, LinkKind, PublishedPort, Registrant, Route,
+    RoutingAction, RoutingRule, Snapshot, Socket, SocketState, Ssh, SshSession, Sysctls, Tunnel,
+    TunnelPeer, Warning,
 };
 pub use sshd_config::ssh_ports;
 
@@ -125,6 +127,12 @@ pub fn ruleset(stored: &Path) -> Result<Ruleset, nft::NftError> {
     nft::read(nft::Options { cache: cache.as_ref(), ..nft::Options::default() })
 }
 
+/// What stands at the hooks of this network namespace, where the kernel tells it and the ruleset is
+/// still the one of this generation.
+pub fn hooks(links: &[Link], generation: u32) -> Option<Vec<HookPoint>> {
+    hooks::read(links, generation).ok().flatten()
+}
+
 /// Looks at this host, with `ruleset` for the nftables part.
 ///
 /// Engines, sockets and the ruleset are read at the same time, the rest meanwhile.
@@ -180,14 +188,8 @@ pub fn observe_with(
         sysctls.0.append(&mut network.settings.0);
         let routing_rules = policy_routing::read();
         let mut handlers = handlers::read(&network.links, Path::new("/proc/thread-self/net"));
-        let (programs, denied) = bpf::read(&network.links);
+        let (programs, mut denied) = bpf::read(&network.links);
         handlers.extend(programs);
-        if let Some(error) = denied {
-            let message = format!(
-                "whether BPF programs filter packets beside all rules could not be found out: {error}"
-            );
-            warnings.push(Warning { subject: "bpf".into(), message });
-        }
         let legacy_tables = host::legacy_tables(Path::new("/proc/thread-self/net"));
         let mut host = host::read(Path::new("/"));
         let tracked = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count");
@@ -272,6 +274,27 @@ pub fn observe_with(
             host.managers.sort();
         }
         let mut ruleset = joined(ruleset, "nftables", &mut warnings).unwrap_or_default();
+        let hooks = hooks::read(&network.links, ruleset.generation).unwrap_or_else(|error| {
+            let message = format!(
+                "what stands at the hooks of netfilter could not be read: {error}; equal priorities \
+                 are tried in both orders"
+            );
+            warnings.push(Warning { subject: "hooks".into(), message });
+            None
+        });
+        match &hooks {
+            Some(points) => hooks::confirm(&mut handlers, points),
+            None => match bpf::at_netfilter() {
+                Ok(programs) => handlers.extend(programs),
+                Err(error) => denied = bpf::denied(error).or(denied),
+            },
+        }
+        if let Some(error) = denied {
+            let message = format!(
+                "whether BPF programs filter packets beside all rules could not be found out: {error}"
+            );
+            warnings.push(Warning { subject: "bpf".into(), message });
+        }
         for named in &legacy_tables {
             match legacy::read(named) {
                 Ok(table) => ruleset.tables.push(table),
@@ -300,6 +323,7 @@ pub fn observe_with(
             routes: network.routes,
             routing_rules,
             handlers,
+            hooks,
             sysctls,
             sockets: all,
             flows,

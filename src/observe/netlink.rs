@@ -128,7 +128,7 @@ impl Channel {
 }
 
 /// The first message, and what follows it on the next multiple of four bytes.
-fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+pub fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let length = u32_at(bytes, 0)? as usize;
     if length < HEADER {
         return None;

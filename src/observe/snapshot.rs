@@ -2,8 +2,10 @@
 //!
 //! Nothing in it is secret: no environments, no command-line arguments, no contents of files.
 
+mod hooks;
 mod network;
 
+pub use hooks::{HookEntry, HookPoint, Registrant};
 pub use network::{
     Address, Handler, IpSet, IpSetElement, Link, LinkKind, Route, RoutingAction, RoutingRule,
     Sysctls,
@@ -45,6 +47,10 @@ pub struct Snapshot {
     /// What handles packets beside all rules.
     #[serde(default)]
     pub handlers: Vec<Handler>,
+    /// What stands at the hooks of netfilter, in the kernel's order; `None` where the kernel does not
+    /// tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hooks: Option<Vec<HookPoint>>,
     /// The kernel settings that matter to exposure.
     pub sysctls: Sysctls,
     /// Listening sockets, and those of live connections.

@@ -6,9 +6,7 @@
 
 use super::{Edit, Place};
 use crate::compile::CARRIED_SETS;
-use crate::model::nft::{
-    BaseChain, Chain, Element, ElementKey, Elements, Rule, Set, SetData, Table,
-};
+use crate::model::nft::{Chain, Element, ElementKey, Elements, Rule, Set, Table};
 use std::collections::BTreeMap;
 
 /// The edits that turn `live` into `desired`; none where both are the same.
@@ -18,7 +16,7 @@ pub fn diff(live: Option<&Table>, desired: &Table) -> Vec<Edit> {
         edits.extend(create(desired));
         return edits;
     };
-    let redeclared = redeclared(live, desired);
+    let redeclared = live.redeclared(desired);
     if !redeclared.is_empty() {
         let mut edits = vec![Edit::Rebuild { objects: redeclared }];
         edits.extend(create(desired));
@@ -65,48 +63,6 @@ fn create(desired: &Table) -> Vec<Edit> {
 
 fn bare(chain: &Chain) -> Chain {
     Chain { rules: Vec::new(), ..chain.clone() }
-}
-
-/// Objects of ours that are there under their name, but are something else: someone made them
-/// anew by hand.
-pub(super) fn redeclared(live: &Table, desired: &Table) -> Vec<String> {
-    let mut names = Vec::new();
-    if live.dormant {
-        names.push("the table, which is dormant".to_owned());
-    }
-    let place = |hook: &Option<BaseChain>| {
-        hook.as_ref()
-            .map(|base| (base.kind.clone(), base.hook, base.priority, base.devices.clone()))
-    };
-    for chain in &desired.chains {
-        if let Some(old) = live.chain(&chain.name)
-            && place(&old.hook) != place(&chain.hook)
-        {
-            names.push(format!("chain {}", chain.name));
-        }
-    }
-    for set in &desired.sets {
-        if let Some(old) = live.set(&set.name)
-            && !same_declaration(old, set)
-        {
-            names.push(format!("set {}", set.name));
-        }
-    }
-    names
-}
-
-fn same_declaration(live: &Set, desired: &Set) -> bool {
-    let kind = |set: &Set| match &set.data {
-        None => (0, Vec::new()),
-        Some(SetData::Verdict) => (1, Vec::new()),
-        Some(SetData::Value { fields, .. }) => (2, fields.clone()),
-        Some(SetData::Object(kind)) => (3 + *kind, Vec::new()),
-    };
-    live.key == desired.key
-        && kind(live) == kind(desired)
-        && live.flags == desired.flags
-        && live.timeout == desired.timeout
-        && (desired.size.is_none() || live.size == desired.size)
 }
 
 /// What must be taken out of and put into a set. What rules add, and connections that are carried
@@ -212,7 +168,7 @@ fn common(live: &[Rule], desired: &[Rule]) -> Vec<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::nft::{Family, KeyType, SetFlags, Verdict, build};
+    use crate::model::nft::{Family, KeyType, SetData, SetFlags, Verdict, build};
 
     fn rule(handle: u64, comment: &str) -> Rule {
         Rule { handle, ..Rule::new(vec![build::counter(), build::accept()], Some(comment.into())) }

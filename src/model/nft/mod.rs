@@ -11,6 +11,7 @@ mod action;
 pub mod build;
 mod bytes;
 mod canonical;
+mod declared;
 mod kind;
 mod operand;
 mod refer;

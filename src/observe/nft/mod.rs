@@ -24,6 +24,7 @@ mod uapi;
 pub(in crate::observe) mod xt;
 
 pub use events::{Lost, TableEvents};
+pub(in crate::observe) use objects::{family, family_number};
 
 use crate::model::nft::{Element, Elements, Family, Ruleset, Table};
 use attr::{Messages, push};

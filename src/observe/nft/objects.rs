@@ -48,7 +48,7 @@ fn kind(message: &Message) -> u8 {
 }
 
 /// The family of a message (`NFPROTO_*`).
-fn family(number: u8) -> Option<Family> {
+pub(in crate::observe) fn family(number: u8) -> Option<Family> {
     match number {
         1 => Some(Family::Inet),
         2 => Some(Family::Ip),
@@ -61,7 +61,7 @@ fn family(number: u8) -> Option<Family> {
 }
 
 /// The kernel's number of a family.
-pub(super) fn family_number(family: Family) -> u8 {
+pub(in crate::observe) fn family_number(family: Family) -> u8 {
     match family {
         Family::Inet => 1,
         Family::Ip => 2,

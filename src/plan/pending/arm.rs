@@ -41,7 +41,7 @@ pub fn arm(
     let open = open();
     let wanted = desired.unwrap_or(&open);
     if let Some(live) = live {
-        let mut in_the_way = diff::redeclared(live, wanted);
+        let mut in_the_way = live.redeclared(wanted);
         if let Some(other) = read(live) {
             in_the_way.push(format!("what is left of generation {}", other.generation));
         }

@@ -1,0 +1,120 @@
+//! What handles packets beside all rules, at its place on a packet's way: it makes unknown what comes
+//! by it, and nothing else.
+
+use super::Fate;
+use super::hooks::{Item, Order};
+use super::programs;
+use super::registered::all_foreign;
+use super::state::State;
+use super::step::Unclear;
+use super::walk::Walk;
+use crate::model::nft::Family;
+use crate::model::{IfaceName, IpFamily};
+use crate::observe::legacy::was_read;
+use crate::observe::{Handler, LinkKind};
+
+impl Walk<'_, '_> {
+    /// What filters where no rule of a ruleset shows it.
+    pub fn unread(&mut self, input: &IfaceName, mut states: Vec<State>) -> Vec<State> {
+        let analyzer = self.analyzer;
+        let snapshot = analyzer.snapshot;
+        let mut names = Vec::new();
+        if let Some(warning) = snapshot.warnings.iter().find(|own| own.subject == "nftables") {
+            names.push(warning.message.clone());
+        }
+        let link = analyzer.host.link(input);
+        if link.is_some_and(|link| link.xdp) {
+            names.push(format!("an XDP program on {input}"));
+        }
+        names.extend(programs::at_interface(snapshot, input, false));
+        names.extend(programs::switched(snapshot, input));
+        let family = if self.packet.family() == IpFamily::Ipv4 { "ip " } else { "ip6 " };
+        let tables = &snapshot.ruleset.tables;
+        let unread = |table: &&String| table.starts_with(family) && !was_read(tables, table);
+        for table in snapshot.legacy_tables.iter().filter(unread) {
+            names.push(format!("legacy iptables table {table}"));
+        }
+        if link.is_some_and(|link| link.kind == LinkKind::Bridge) {
+            let tables = analyzer.program.tables.iter().filter(|table| !table.dormant);
+            for table in tables.filter(|table| table.family == Family::Bridge) {
+                names.push(format!("table bridge {}", table.name));
+            }
+            names.extend(programs::bridge_tables(snapshot));
+            names.extend(all_foreign(snapshot, |point| point.family == Family::Bridge));
+            let ports = snapshot.links.iter().filter(|link| link.master.as_ref() == Some(input));
+            for port in ports {
+                if port.xdp {
+                    names.push(format!("an XDP program on {}", port.name));
+                }
+                names.extend(programs::at_interface(snapshot, &port.name, false));
+                let device = port.name.as_str();
+                let items = analyzer.stages.ingress(&analyzer.program, device, Order::ByHandle);
+                names.extend(items.into_iter().filter_map(|item| match item {
+                    Item::Chain(id) => {
+                        let table = id.table_of(&analyzer.program.tables);
+                        let family = table.family.as_str();
+                        Some(format!("table {family} {} on {device}", table.name))
+                    }
+                    Item::Foreign(name) => Some(name.to_string()),
+                    Item::Conntrack | Item::Nat => None,
+                }));
+            }
+        }
+        for name in names {
+            states = self.all_doubted(&name, states);
+        }
+        states
+    }
+
+    /// A state as far as something that was not read leaves it alone; the rest ends here.
+    pub fn doubted(&mut self, name: &str, state: State) -> State {
+        let unknown = self.unknown(name.to_owned(), Unclear::Fact, None);
+        let acts = self.guards.holds(unknown);
+        let passes = self.guards.not(acts);
+        let doubtful = state.sources.and(acts, &mut self.guards);
+        let rest = state.sources.and(passes, &mut self.guards);
+        self.end(State { sources: doubtful, ..state.clone() }, Fate::Unknown(unknown), None);
+        State { sources: rest, ..state }
+    }
+
+    pub fn all_doubted(&mut self, name: &str, states: Vec<State>) -> Vec<State> {
+        states.into_iter().map(|state| self.doubted(name, state)).collect()
+    }
+
+    /// IPVS takes packets for its services behind the input hook (`ip_vs_in_hook()`).
+    pub fn balanced(&mut self, state: State) -> Vec<State> {
+        let env = &state.env;
+        let (to, port, mark) = (env.destination, env.port, env.mark);
+        let protocol = self.packet.protocol;
+        let takes = |handler: &&Handler| match handler {
+            Handler::Service { protocol: own, at } => {
+                let fits = at.port() == 0 || port.is_none_or(|port| port == at.port());
+                *own == protocol && at.ip() == to && fits
+            }
+            Handler::MarkService { mark: own } => mark.is_none_or(|mark| mark == *own),
+            Handler::TrafficFilter { .. }
+            | Handler::Program { .. }
+            | Handler::SocketLookup
+            | Handler::ControlGroup { .. }
+            | Handler::Uplink { .. }
+            | Handler::BridgeTable { .. } => false,
+        };
+        let Some(handler) = self.analyzer.snapshot.handlers.iter().find(takes) else {
+            return vec![state];
+        };
+        let service = match handler {
+            Handler::Service { at, .. } => format!("{at}/{protocol}"),
+            Handler::MarkService { mark } => format!("mark {mark:#x}"),
+            Handler::TrafficFilter { .. }
+            | Handler::Program { .. }
+            | Handler::SocketLookup
+            | Handler::ControlGroup { .. }
+            | Handler::Uplink { .. }
+            | Handler::BridgeTable { .. } => String::new(),
+        };
+        let name = format!("to which server IPVS sends what comes to its service {service}");
+        let unknown = self.unknown(name, Unclear::Chance, None);
+        self.end(state, Fate::Unknown(unknown), None);
+        Vec::new()
+    }
+}
