@@ -1,6 +1,6 @@
 //! A test that runs itself again in the guest.
 
-use super::machine::shared;
+use super::machine::{Guest, shared, shared_newer};
 use std::process::Command;
 use std::time::Duration;
 
@@ -13,6 +13,15 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// Runs `body`, written as a closure in a test function itself, in the guest: there this test alone
 /// is started again. Panics with what it printed where it fails.
 pub fn inside<F: FnOnce()>(body: F) {
+    inside_of(shared, body);
+}
+
+/// The same in a guest with the newer kernel of Debian's backports.
+pub fn inside_newer<F: FnOnce()>(body: F) {
+    inside_of(shared_newer, body);
+}
+
+fn inside_of<F: FnOnce()>(guest: fn() -> &'static Guest, body: F) {
     if std::env::var_os(INSIDE).is_some() {
         return body();
     }
@@ -21,7 +30,7 @@ pub fn inside<F: FnOnce()>(body: F) {
     let name = name.split_once("::").map_or(name, |(_, test)| test);
     let binary = std::env::current_exe().unwrap();
     let script = format!("{INSIDE}=1 '{}' --exact '{name}' --nocapture", binary.display());
-    let output = shared().try_sh_within(&script, PATIENCE);
+    let output = guest().try_sh_within(&script, PATIENCE);
     let (said, complained) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     eprintln!("{complained}");

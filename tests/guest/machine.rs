@@ -44,20 +44,35 @@ const BOOT: Duration = Duration::from_secs(180);
 /// How long a command may take where nothing else is said.
 const COMMAND: Duration = Duration::from_secs(120);
 
+/// Which kernel a guest boots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kernel {
+    /// That of Debian's release.
+    Release,
+    /// That of the release's backports.
+    Newer,
+}
+
 /// The one guest of this test process, booted when it is first asked for.
 pub fn shared() -> &'static Guest {
     static GUEST: OnceLock<Guest> = OnceLock::new();
-    GUEST.get_or_init(Guest::boot)
+    GUEST.get_or_init(|| Guest::boot(Kernel::Release))
+}
+
+/// The same with a newer kernel.
+pub fn shared_newer() -> &'static Guest {
+    static GUEST: OnceLock<Guest> = OnceLock::new();
+    GUEST.get_or_init(|| Guest::boot(Kernel::Newer))
 }
 
 impl Guest {
     /// Boots, and waits until it takes commands.
-    pub fn boot() -> Self {
+    pub fn boot(kernel: Kernel) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(directory.path().join("port")).unwrap();
         let share = directory.path().join("share");
         fs::create_dir(&share).unwrap();
-        let mut emulator = emulator(directory.path(), &share);
+        let mut emulator = emulator(directory.path(), &share, kernel);
         let port = accept(&listener, &mut emulator, directory.path());
         let answers = Arc::new(Answers::default());
         let reader = BufReader::new(port.try_clone().unwrap());
@@ -160,8 +175,8 @@ impl Answers {
 
 /// Starts the machine. It cannot outlive this process: the kernel kills it when the thread that
 /// started it has ended, which therefore waits for ever.
-fn emulator(directory: &Path, share: &Path) -> Child {
-    let image = image();
+fn emulator(directory: &Path, share: &Path, kernel: Kernel) -> Child {
+    let image = image(kernel);
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "qemu-system-x86_64", "-accel", "tcg,thread=multi"]);
     command.args(["-machine", "q35", "-cpu", "max", "-smp", "2", "-m", "1536"]);
@@ -230,9 +245,11 @@ fn console(directory: &Path) -> String {
 }
 
 /// The directory of what a guest boots; builds it where it is missing.
-fn image() -> PathBuf {
+fn image(kernel: Kernel) -> PathBuf {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/guest/image");
-    let built = Command::new(script).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    let newer = (kernel == Kernel::Newer).then_some("--newer");
+    let built =
+        Command::new(script).args(newer).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let built = built.unwrap_or_else(|e| panic!("{script}: {e}"));
     assert!(built.status.success(), "{script} failed");
     PathBuf::from(String::from_utf8(built.stdout).unwrap().trim())

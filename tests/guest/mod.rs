@@ -15,6 +15,9 @@
 //! }
 //! ```
 //!
+//! `guest::inside_newer()` does so with the kernel of the release's backports, which has what Debian built
+//! into none of the release's (`CONFIG_NETFILTER_NETLINK_HOOK`).
+//!
 //! `guest::shared()` is the guest itself as this machine sees it: `sh` and `try_sh` run a shell
 //! script in it. The tests of one file share one guest, which boots with the first of them and ends
 //! with the test process, however that ends. It sees the repository and the built programs under
@@ -29,5 +32,5 @@ mod inside;
 mod machine;
 mod programs;
 
-pub use inside::{inside, load};
-pub use machine::{Guest, shared};
+pub use inside::{inside, inside_newer, load};
+pub use machine::{Guest, shared, shared_newer};
