@@ -11,6 +11,7 @@ use crate::compile::Environment;
 use crate::model::prefix::joined;
 use crate::model::{IfaceName, IpFamily, ZoneRef};
 use crate::policy::{AddressRef, Policy, Source, Zone, prefixes};
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 /// A way in, and the sources that take it.
@@ -113,19 +114,33 @@ impl Analyzer<'_> {
 
     /// The sources to which the host would send by this interface.
     fn routed_by(&self, interface: &IfaceName, family: IpFamily) -> Sources {
-        let key = (interface.clone(), family);
-        if let Some(known) = self.routing.by.borrow().get(&key) {
-            return known.clone();
-        }
-        let mut sources = Sources::default();
+        let by = &self.routing.by[usize::from(family == IpFamily::Ipv6)];
+        let by = by.get_or_init(|| self.sources_by_interface(family));
+        by.get(interface).cloned().unwrap_or_default()
+    }
+
+    /// The sources to which the host would send, by interface.
+    fn sources_by_interface(&self, family: IpFamily) -> HashMap<IfaceName, Sources> {
+        let mut found: HashMap<IfaceName, Sources> = HashMap::new();
         for piece in Sources::of(&[(0, highest(family))]).pieces(self.host.cuts(family)) {
             let source = address(family, piece.first);
-            if is_ordinary(source) && self.host.may_come_by(source, interface) {
-                sources.push(piece);
+            if !is_ordinary(source) {
+                continue;
+            }
+            let mut interfaces: Vec<&IfaceName> = self.host.may_come_by(source).collect();
+            interfaces.sort_unstable();
+            interfaces.dedup();
+            for interface in interfaces {
+                if let Some(sources) = found.get_mut(interface) {
+                    sources.push(piece);
+                } else {
+                    let mut sources = Sources::default();
+                    sources.push(piece);
+                    found.insert(interface.clone(), sources);
+                }
             }
         }
-        self.routing.by.borrow_mut().insert(key, sources.clone());
-        sources
+        found
     }
 
     /// By which way packets from this address come: from the host itself, or by the interface by

@@ -9,6 +9,17 @@ use crate::model::IfaceName;
 use crate::observe::{LinkKind, Route};
 use std::net::IpAddr;
 
+/// What routing asks of a source.
+#[derive(Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "they are independent kinds of addresses")]
+pub(super) struct KindOfSource {
+    to_many: bool,
+    zero: bool,
+    loopback: bool,
+    link_local: bool,
+    fits: Result<Option<Nowhere>, Undecided>,
+}
+
 impl HostView<'_> {
     /// The routing decision for what came in by an interface.
     pub fn way(
@@ -38,6 +49,32 @@ impl HostView<'_> {
             },
             _ => Way::Nowhere(Nowhere::RouteForbids),
         })
+    }
+
+    /// All that the decision, and what is dropped before it, ask of a source where lookups depend
+    /// on nothing but what is looked up.
+    pub(super) fn kind_of_source(
+        &self,
+        interface: &IfaceName,
+        source: IpAddr,
+        destination: IpAddr,
+        mark: Option<u32>,
+    ) -> KindOfSource {
+        let to_many = match source {
+            IpAddr::V4(own) => own.is_multicast() || own.is_broadcast(),
+            IpAddr::V6(own) => own.is_multicast(),
+        };
+        let zero = match source {
+            IpAddr::V4(own) => own.octets()[0] == 0,
+            IpAddr::V6(own) => own.is_unspecified(),
+        };
+        KindOfSource {
+            to_many,
+            zero,
+            loopback: source.is_loopback(),
+            link_local: is_link_local(source),
+            fits: self.source_fits(interface, source, destination, mark),
+        }
     }
 
     /// What no lookup is needed for.
@@ -102,16 +139,13 @@ impl HostView<'_> {
         if !forwarding {
             return Some(Nowhere::NotForwarding);
         }
-        let link_local = |address: IpAddr| match address {
-            IpAddr::V6(address) => address.is_unicast_link_local() || address.is_unspecified(),
-            IpAddr::V4(_) => false,
-        };
-        (link_local(source) || link_local(destination)).then_some(Nowhere::LinkLocal)
+        let is_local = is_link_local(source) || is_link_local(destination);
+        is_local.then_some(Nowhere::LinkLocal)
     }
 
     /// By the interface of a route.
     fn onward(&self, route: &Route) -> Way {
-        let mut out = self.interfaces(route);
+        let mut out: Vec<&IfaceName> = self.interfaces(route).collect();
         out.dedup();
         match out[..] {
             [only] => Way::Forward(Some(only.clone())),
@@ -134,11 +168,7 @@ impl HostView<'_> {
         let accepts_local =
             self.ipv4(interface, "accept_local") != 0 || self.ipv4_all("accept_local") != 0;
         if filter == 0 {
-            let own = self
-                .snapshot()
-                .links
-                .iter()
-                .any(|link| link.addresses.iter().any(|own| own.address == source));
+            let own = self.is_own(source);
             return Ok((own && !accepts_local).then_some(Nowhere::MartianSource));
         }
         let marked =
@@ -157,7 +187,15 @@ impl HostView<'_> {
             "local" if accepts_local => {}
             _ => return Ok(Some(Nowhere::MartianSource)),
         }
-        let fits = self.interfaces(route).contains(&interface);
+        let fits = self.interfaces(route).any(|own| own == interface);
         Ok((!fits && filter == 1).then_some(Nowhere::ReversePath))
+    }
+}
+
+/// Whether an address is never forwarded; of IPv4 none is.
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V6(own) => own.is_unicast_link_local() || own.is_unspecified(),
+        IpAddr::V4(_) => false,
     }
 }

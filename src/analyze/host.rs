@@ -4,9 +4,10 @@
 //! `ip_route_input_slow()` and `fib_validate_source()` do.
 
 use super::cuts::around;
+use super::routes::Routes;
 use crate::model::{IfaceName, IpFamily, Prefix};
 use crate::observe::{Link, LinkKind, Route, Snapshot};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
 /// `RT_TABLE_LOCAL`, `RT_TABLE_MAIN`, `RT_TABLE_DEFAULT`, in the order in which they are asked.
@@ -16,8 +17,15 @@ pub(super) const TABLES: [u32; 3] = [255, 254, 253];
 #[derive(Debug)]
 pub struct HostView<'s> {
     snapshot: &'s Snapshot,
-    /// For each IP version, in the order in which the kernel would take them.
-    routes: [Vec<&'s Route>; 2],
+    routes: Routes<'s>,
+    /// Tables of policy routing that hold routes, by IP version.
+    other_tables: [Vec<u32>; 2],
+    links: HashMap<&'s str, &'s Link>,
+    loopback: Option<&'s Link>,
+    /// The host's own addresses.
+    own: HashSet<IpAddr>,
+    /// Whether some interface is one of virtual routing.
+    has_vrf: bool,
     /// Where the answer of a lookup can change, by IP version.
     cuts: [Vec<u128>; 2],
     /// Settings of IPv4 by interface, as [`SETTINGS`] names them; for all of them the last.
@@ -92,19 +100,8 @@ fn index(family: IpFamily) -> usize {
 impl<'s> HostView<'s> {
     /// Sorts the routes.
     pub fn new(snapshot: &'s Snapshot) -> Self {
-        let rank = |route: &Route| TABLES.iter().position(|table| *table == route.table);
-        let of = |family: IpFamily| {
-            let mut routes: Vec<&Route> = snapshot
-                .routes
-                .iter()
-                .filter(|route| route.to.family() == family && rank(route).is_some())
-                .collect();
-            routes.sort_by_key(|route| {
-                (rank(route), std::cmp::Reverse(route.to.length()), route.metric)
-            });
-            routes
-        };
-        let routes = IpFamily::BOTH.map(of);
+        let addresses = snapshot.links.iter().flat_map(|link| &link.addresses);
+        let own: HashSet<IpAddr> = addresses.map(|own| own.address).collect();
         // Loopback, "this network", multicast and what is above it, what hosts of the world have,
         // link-local.
         let special: [&[&str]; 2] = [
@@ -118,10 +115,10 @@ impl<'s> HostView<'s> {
             let rules = rules.filter(|rule| rule.family == family);
             let named = rules.flat_map(|rule| rule.from.into_iter().chain(rule.to));
             let special = special[index(family)].iter().filter_map(|text| text.parse().ok());
-            let links = snapshot.links.iter().flat_map(|link| &link.addresses);
-            let own = links
-                .filter(|own| IpFamily::of(own.address) == family)
-                .map(|own| Prefix::host(own.address));
+            let own = own
+                .iter()
+                .filter(|own| IpFamily::of(**own) == family)
+                .map(|own| Prefix::host(*own));
             around(prefixes.chain(named).chain(special).chain(own))
         });
         let setting = |name: &str, key: &str| {
@@ -130,7 +127,26 @@ impl<'s> HostView<'s> {
         };
         let names = snapshot.links.iter().map(|link| link.name.as_str()).chain(["all"]);
         let ipv4 = names.map(|name| (name, SETTINGS.map(|key| setting(name, key)))).collect();
-        Self { snapshot, routes, cuts, ipv4 }
+        let other_tables = IpFamily::BOTH.map(|family| {
+            let own = snapshot.routes.iter().filter(|route| route.to.family() == family);
+            let tables: BTreeSet<u32> = own.map(|route| route.table).collect();
+            let other = |table: &u32| !TABLES.contains(table) && *table != 0;
+            tables.into_iter().filter(other).collect()
+        });
+        // Of two with one name the first.
+        let links = snapshot.links.iter().rev().map(|link| (link.name.as_str(), link)).collect();
+        let kind = |kind: LinkKind| snapshot.links.iter().find(move |link| link.kind == kind);
+        Self {
+            snapshot,
+            routes: Routes::new(&snapshot.routes),
+            other_tables,
+            links,
+            loopback: kind(LinkKind::Loopback),
+            own,
+            has_vrf: kind(LinkKind::Vrf).is_some(),
+            cuts,
+            ipv4,
+        }
     }
 
     /// The snapshot.
@@ -138,9 +154,19 @@ impl<'s> HostView<'s> {
         self.snapshot
     }
 
-    /// Routes of the tables that a host without rules of its own asks, in the kernel's order.
-    pub(super) fn routes(&self, family: IpFamily) -> &[&'s Route] {
-        &self.routes[index(family)]
+    /// The routes by table and prefix.
+    pub(super) fn routes(&self) -> &Routes<'s> {
+        &self.routes
+    }
+
+    /// Whether an address is one of the host's.
+    pub(super) fn is_own(&self, address: IpAddr) -> bool {
+        self.own.contains(&address)
+    }
+
+    /// Whether some interface is one of virtual routing.
+    pub(super) fn has_vrf(&self) -> bool {
+        self.has_vrf
     }
 
     /// The addresses before which a lookup may say something else.
@@ -150,12 +176,12 @@ impl<'s> HostView<'s> {
 
     /// The interface of this name.
     pub fn link(&self, name: &IfaceName) -> Option<&'s Link> {
-        self.snapshot.links.iter().find(|link| link.name == *name)
+        self.links.get(name.as_str()).copied()
     }
 
     /// The loopback interface's name.
     pub fn loopback(&self) -> Option<&'s Link> {
-        self.snapshot.links.iter().find(|link| link.kind == LinkKind::Loopback)
+        self.loopback
     }
 
     pub(super) fn setting(&self, name: &str) -> i64 {
@@ -178,37 +204,21 @@ impl<'s> HostView<'s> {
     }
 
     /// Tables of policy routing that hold routes.
-    pub fn other_tables(&self, family: IpFamily) -> Vec<u32> {
-        let vrf = |route: &&Route| !TABLES.contains(&route.table) && route.table != 0;
-        let own = self.snapshot.routes.iter().filter(|route| route.to.family() == family);
-        let tables: BTreeSet<u32> = own.filter(vrf).map(|route| route.table).collect();
-        tables.into_iter().collect()
+    pub fn other_tables(&self, family: IpFamily) -> &[u32] {
+        &self.other_tables[index(family)]
     }
 
     /// The route that a lookup finds.
     pub fn route(&self, address: IpAddr) -> Option<&'s Route> {
-        let routes = &self.routes[index(IpFamily::of(address))];
-        let mut thrown = None;
-        for route in routes {
-            if thrown == Some(route.table) || !route.to.contains(address) {
-                continue;
-            }
-            if route.kind == "throw" {
-                thrown = Some(route.table);
-                continue;
-            }
-            return Some(route);
-        }
-        None
+        TABLES.iter().find_map(|table| self.route_in(*table, address))
     }
 
     /// All next hops of the route that a lookup finds.
-    pub(super) fn interfaces(&self, found: &Route) -> Vec<&'s IfaceName> {
-        let same = |route: &&Route| {
-            (route.table, route.to, route.metric) == (found.table, found.to, found.metric)
-        };
-        let routes = self.snapshot.routes.iter().filter(same);
-        routes.filter_map(|route| route.interface.as_ref()).collect()
+    pub(super) fn interfaces(&self, found: &Route) -> impl Iterator<Item = &'s IfaceName> {
+        let metric = found.metric;
+        let same = self.routes.with(found.table, found.to).iter();
+        same.filter(move |route| route.metric == metric)
+            .filter_map(|route| route.interface.as_ref())
     }
 
     /// Whether an address is one of this interface's.
@@ -266,7 +276,7 @@ impl<'s> HostView<'s> {
     pub fn leaves_by(&self, address: IpAddr, through: Option<&IfaceName>) -> Option<&'s IfaceName> {
         let route = self.route(address).filter(|route| route.kind == "unicast")?;
         match through {
-            Some(name) => self.interfaces(route).into_iter().find(|own| *own == name),
+            Some(name) => self.interfaces(route).find(|own| *own == name),
             None => route.interface.as_ref(),
         }
     }
@@ -297,16 +307,13 @@ impl<'s> HostView<'s> {
         None
     }
 
-    /// Whether some table's route leads to an address by this interface: then packets from there
-    /// may come by it.
-    pub fn may_come_by(&self, source: IpAddr, interface: &IfaceName) -> bool {
-        let others = self.other_tables(IpFamily::of(source));
-        let by_others = others.iter().any(|table| {
-            let fits = |route: &&Route| route.table == *table && route.to.contains(source);
-            let best = self.snapshot.routes.iter().filter(fits).max_by_key(|own| own.to.length());
-            best.is_some_and(|route| self.interfaces(route).contains(&interface))
-        });
-        by_others || self.leaves_by(source, Some(interface)).is_some()
+    /// The interfaces by which some table's route leads to an address: packets from there may come
+    /// by them.
+    pub fn may_come_by(&self, source: IpAddr) -> impl Iterator<Item = &'s IfaceName> {
+        let others = self.other_tables(IpFamily::of(source)).iter();
+        let best = others.filter_map(move |table| self.routes.longest(*table, source).last());
+        let main = self.route(source).filter(|route| route.kind == "unicast");
+        best.copied().chain(main).flat_map(|route| self.interfaces(route))
     }
 
     /// Whether the bridge itself sends a packet on whose destination was translated to one of its

@@ -6,7 +6,7 @@
 use super::host::{HostView, TABLES};
 use super::value::Truth;
 use crate::model::{IfaceName, IpFamily};
-use crate::observe::{LinkKind, Route, RoutingAction, RoutingRule};
+use crate::observe::{Route, RoutingAction, RoutingRule};
 use std::net::IpAddr;
 
 /// What is looked up.
@@ -114,11 +114,10 @@ impl<'s> HostView<'s> {
             (Some(_), None) => Truth::Unknown,
             (Some((value, mask)), Some(own)) => Truth::from((own ^ value) & mask == 0),
         };
-        let vrf = self.snapshot().links.iter().any(|link| link.kind == LinkKind::Vrf);
         let mut others = Truth::Yes;
         for other in &rule.others {
             match other.as_str() {
-                "l3mdev" if !vrf => others = Truth::No,
+                "l3mdev" if !self.has_vrf() => others = Truth::No,
                 _ if others == Truth::Yes => others = Truth::Unknown,
                 _ => {}
             }
@@ -132,17 +131,16 @@ impl<'s> HostView<'s> {
     }
 
     /// The route of one table; none where it says `throw`.
-    fn route_in(&self, table: u32, address: IpAddr) -> Option<&'s Route> {
-        if TABLES.contains(&table) {
-            let routes = self.routes(IpFamily::of(address)).iter();
-            let found =
-                routes.copied().find(|route| route.table == table && route.to.contains(address));
-            return found.filter(|route| route.kind != "throw");
-        }
-        let fits = |route: &&Route| route.table == table && route.to.contains(address);
-        let found = self.snapshot().routes.iter().filter(fits);
-        let best = found.max_by_key(|route| (route.to.length(), std::cmp::Reverse(route.metric)));
-        best.filter(|route| route.kind != "throw")
+    pub(super) fn route_in(&self, table: u32, address: IpAddr) -> Option<&'s Route> {
+        let longest = self.routes().longest(table, address).iter();
+        // Of equal ones the first that was read; which one the kernel takes does not matter in its
+        // own tables, where they are next hops of one route.
+        let found = if TABLES.contains(&table) {
+            longest.min_by_key(|route| route.metric)
+        } else {
+            longest.max_by_key(|route| std::cmp::Reverse(route.metric))
+        };
+        found.copied().filter(|route| route.kind != "throw")
     }
 
     /// The interface by which what is looked up leaves: as [`HostView::leaves_by`], by the rules.
@@ -156,7 +154,7 @@ impl<'s> HostView<'s> {
             return Ok(None);
         }
         Ok(match through {
-            Some(name) => self.interfaces(route).into_iter().find(|own| *own == name),
+            Some(name) => self.interfaces(route).find(|own| *own == name),
             None => route.interface.as_ref(),
         })
     }

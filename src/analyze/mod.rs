@@ -38,6 +38,7 @@ mod prospect;
 mod proxied;
 mod reach;
 mod registered;
+mod routes;
 mod run;
 mod served;
 mod sets;

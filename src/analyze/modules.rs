@@ -126,7 +126,7 @@ impl Scene<'_, '_> {
             Ok(Looked::Nothing | Looked::Forbidden) => return Truth::from(invert),
         };
         let fits = match route.kind.as_str() {
-            "unicast" => has("loose") || self.host.interfaces(route).contains(&input),
+            "unicast" => has("loose") || self.host.interfaces(route).any(|own| own == input),
             "local" => {
                 has("accept-local") && (has("loose") || route.interface.as_ref() == Some(input))
             }

@@ -3,13 +3,14 @@
 //! In: an interface, a destination and a mark. Out: what the IP stack drops before its first hook,
 //! and what the routing decision says, each with its sources; found once.
 
+use super::arrivals::united;
 use super::host::{Nowhere, Way};
 use super::lookup::{Flow, Looked, Undecided};
 use super::packet::{address, highest};
 use super::sources::{Sources, add};
 use super::{Analyzer, Intervals};
 use crate::model::{IfaceName, IpFamily};
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -24,7 +25,7 @@ pub(super) struct Ways {
 }
 /// What decides where a packet goes, beside its source and its input interface.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum To {
+pub(super) enum To {
     /// The very destination, and the mark: rules of policy routing may ask for both.
     Address(IpAddr, Option<u32>),
     /// What kind of address it is, and what a lookup finds.
@@ -33,7 +34,7 @@ enum To {
 
 /// What the host knows of an address without a lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Special {
+pub(super) enum Special {
     None,
     ToMany,
     Loopback,
@@ -43,7 +44,7 @@ enum Special {
 
 /// What a lookup finds, as far as it decides.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Found {
+pub(super) enum Found {
     Nothing,
     Forbidden,
     /// A route of this kind that does not lead on.
@@ -52,13 +53,18 @@ enum Found {
     On(usize),
 }
 
+/// Sources, those together of which one stands for all.
+type Kinds = Rc<[Intervals]>;
+
 /// What is known of a host, whatever rules filter on it.
 #[derive(Debug, Default)]
 pub(super) struct Routing {
     ways: RefCell<HashMap<(IfaceName, To), Rc<Ways>>>,
     to: RefCell<HashMap<IpAddr, To>>,
-    /// The sources to which the host would send by an interface.
-    pub by: RefCell<HashMap<(IfaceName, IpFamily), Sources>>,
+    /// The sources that the host treats alike, whatever the destination, by input interface.
+    kinds: RefCell<HashMap<(IfaceName, IpFamily), Kinds>>,
+    /// The sources to which the host would send, by interface; of IPv4 and of IPv6.
+    pub by: [OnceCell<HashMap<IfaceName, Sources>>; 2],
 }
 
 /// So many answers of routing are kept at most.
@@ -66,7 +72,7 @@ const MOST_WAYS: usize = 4_096;
 
 impl Analyzer<'_> {
     /// What decides about this destination.
-    fn to(&self, destination: IpAddr, mark: Option<u32>) -> To {
+    pub(super) fn to(&self, destination: IpAddr, mark: Option<u32>) -> To {
         let family = IpFamily::of(destination);
         // Which groups were joined is another matter on each interface.
         if !self.host.asks_for_destinations_alone(family) || destination.is_multicast() {
@@ -114,22 +120,17 @@ impl Analyzer<'_> {
         if let Some(known) = self.routing.ways.borrow().get(&key) {
             return Rc::clone(known);
         }
-        let (family, host) = (IpFamily::of(destination), &self.host);
+        let host = &self.host;
         let (mut refused, mut routed) = (Vec::new(), Vec::new());
-        for piece in Sources::of(&[(0, highest(family))]).pieces(host.cuts(family)) {
-            let source = address(family, piece.first);
+        let kinds = self.kinds(input, destination, mark);
+        for sources in kinds.iter() {
+            let source = address(IpFamily::of(destination), sources[0].0);
             if let Some(why) = host.refuses(input, source, destination) {
-                add(&mut refused, why, piece);
+                join(&mut refused, why, sources);
             }
-            add(&mut routed, host.way(input, source, destination, mark), piece);
+            join(&mut routed, host.way(input, source, destination, mark), sources);
         }
-        let of = |sources: Sources| -> Intervals {
-            sources.spans().iter().map(|span| (span.first, span.last)).collect()
-        };
-        let ways = Rc::new(Ways {
-            refused: refused.into_iter().map(|(why, own)| (why, of(own))).collect(),
-            routed: routed.into_iter().map(|(way, own)| (way, of(own))).collect(),
-        });
+        let ways = Rc::new(Ways { refused: together(refused), routed: together(routed) });
         let mut known = self.routing.ways.borrow_mut();
         if known.len() > MOST_WAYS {
             known.clear();
@@ -137,4 +138,47 @@ impl Analyzer<'_> {
         known.insert(key, Rc::clone(&ways));
         ways
     }
+
+    /// The sources that come by an interface, those together of which one stands for all.
+    fn kinds(&self, input: &IfaceName, destination: IpAddr, mark: Option<u32>) -> Kinds {
+        let (family, host) = (IpFamily::of(destination), &self.host);
+        let all = Sources::of(&[(0, highest(family))]).pieces(host.cuts(family));
+        if !host.asks_for_destinations_alone(family) {
+            // Of another destination it may be otherwise, so it is not kept.
+            return all.iter().map(|piece| Intervals::from([(piece.first, piece.last)])).collect();
+        }
+        let key = (input.clone(), family);
+        if let Some(known) = self.routing.kinds.borrow().get(&key) {
+            return Rc::clone(known);
+        }
+        let mut found: Vec<(_, Sources)> = Vec::new();
+        for piece in all {
+            let source = address(family, piece.first);
+            add(&mut found, host.kind_of_source(input, source, destination, mark), piece);
+        }
+        let kinds: Kinds = found.iter().map(|(_, sources)| intervals(sources)).collect();
+        self.routing.kinds.borrow_mut().insert(key, Rc::clone(&kinds));
+        kinds
+    }
+}
+
+fn intervals(sources: &Sources) -> Intervals {
+    sources.spans().iter().map(|span| (span.first, span.last)).collect()
+}
+
+/// Adds sources to those of an equal value.
+fn join<'k, T: PartialEq>(groups: &mut Vec<(T, Vec<&'k Intervals>)>, value: T, own: &'k Intervals) {
+    match groups.iter_mut().find(|(known, _)| *known == value) {
+        Some((_, all)) => all.push(own),
+        None => groups.push((value, vec![own])),
+    }
+}
+
+/// The sources of each value as one list.
+fn together<T>(groups: Vec<(T, Vec<&Intervals>)>) -> Vec<(T, Intervals)> {
+    let one = |all: Vec<&Intervals>| match all[..] {
+        [only] => Rc::clone(only),
+        _ => united(all.into_iter().flat_map(|own| own.iter().copied()).collect()).into(),
+    };
+    groups.into_iter().map(|(value, all)| (value, one(all))).collect()
 }
