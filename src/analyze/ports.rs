@@ -6,7 +6,7 @@
 
 use super::Analyzer;
 use crate::model::nft::{
-    CtKey, ElementKey, KeyType, Operand, PayloadBase, Selector, Set, Statement, XtMatch,
+    CompareOp, CtKey, ElementKey, KeyType, Operand, PayloadBase, Selector, Set, Statement, XtMatch,
 };
 use crate::model::{PortRange, PortSpec, Protocol};
 use crate::policy::Policy;
@@ -113,9 +113,16 @@ fn numbers(bytes: &[u8]) -> impl Iterator<Item = u16> {
 
 fn cut(statement: &Statement, classes: &mut Classes) {
     match statement {
-        Statement::Compare { left, right, .. } if left.iter().any(is_port) => {
+        Statement::Compare { left, op, right } if left.iter().any(is_port) => {
             for number in numbers(right.as_slice()) {
-                classes.range(number, number);
+                match op {
+                    CompareOp::Eq | CompareOp::Ne => classes.range(number, number),
+                    CompareOp::Lt | CompareOp::Le | CompareOp::Gt | CompareOp::Ge => {
+                        // Below it, at it or above it.
+                        classes.range(0, number);
+                        classes.range(number, u16::MAX);
+                    }
+                }
             }
         }
         Statement::Range { left, from, to, .. } if is_port(left) => {
