@@ -3,15 +3,19 @@
 use super::explain::Decider;
 use super::exposed::{Exposed, Violation, Witness, ZoneReach};
 use super::exposure::push;
+use super::kept::{Known, Names};
 use super::packet::{From, Packet, number};
 use super::ports::Classes;
 use super::reach::{Reach, Summary};
 use super::served::{path, serves};
+use super::together::Together;
 use super::{Analyzer, Arrival, End, Fate};
 use crate::model::{Bind, Endpoint, IpFamily, Owner, PortRange, Protocol, ServedBy, ZoneRef};
 use crate::observe::{Socket, SocketState};
 use crate::policy::{self, Judge, Policy, ReachVerdict, Target};
+use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
+use std::rc::Rc;
 
 fn zones(policy: Option<&Policy>) -> Vec<ZoneRef> {
     let declared = policy.iter().flat_map(|policy| policy.zones.keys());
@@ -26,6 +30,19 @@ pub(super) struct Asked<'a, 's> {
     pub analyzer: &'a Analyzer<'s>,
     pub judge: Option<&'a Judge<'a>>,
     pub arrivals: &'a [(ZoneRef, IpFamily, Vec<Arrival>)],
+    /// What was answered, for dialled addresses and ports of the same classes.
+    pub known: RefCell<Known>,
+}
+
+impl<'a, 's> Asked<'a, 's> {
+    /// Nothing was asked yet.
+    pub fn new(
+        analyzer: &'a Analyzer<'s>,
+        judge: Option<&'a Judge<'a>>,
+        arrivals: &'a [(ZoneRef, IpFamily, Vec<Arrival>)],
+    ) -> Self {
+        Self { analyzer, judge, arrivals, known: RefCell::default() }
+    }
 }
 
 /// The ways in of every zone, over each IP version.
@@ -97,18 +114,14 @@ impl Analyzer<'_> {
         arrives: &dyn Fn(&End) -> bool,
     ) -> Option<Told> {
         let family = IpFamily::of(address);
-        let mut all: Option<Told> = None;
+        let mut all = Together::default();
         for arrival in arrivals {
             let source = arrival.first(family)?;
             let one = Packet::new(arrival.from.clone(), source, address, protocol, port);
             let packet = Packet { sources: arrival.sources.clone(), ..one.clone() };
-            let told = self.told_of(&packet, listener, arrives);
-            all = Some(match all {
-                None => told,
-                Some(other) => both(other, told),
-            });
+            all.add(&Rc::new(self.told_of(&packet, listener, arrives)));
         }
-        all
+        all.told()
     }
 
     /// How a packet from any of its sources fares.
@@ -187,21 +200,19 @@ impl Asked<'_, '_> {
     pub fn reach(&self, endpoint: &Endpoint, listener: Option<&Endpoint>) -> Vec<ZoneReach> {
         let mut found = Vec::new();
         for (zone, family, arrivals) in self.arrivals {
-            let dialled = self.dialled(endpoint, *family);
-            if dialled.is_empty() || arrivals.is_empty() {
+            if arrivals.is_empty() {
                 continue;
             }
-            let told: Vec<Told> = dialled
-                .iter()
-                .filter_map(|address| self.told(endpoint, listener, arrivals, *address))
-                .collect();
-            let differs = told.iter().any(|own| {
-                (own.summary.reach, &own.decided_by, &own.path)
-                    != (told[0].summary.reach, &told[0].decided_by, &told[0].path)
+            let told = self.told_of_each(endpoint, listener, arrivals, *family);
+            let Some((_, first)) = told.first() else { continue };
+            let differs = told.iter().any(|(_, own)| {
+                !Rc::ptr_eq(own, first)
+                    && (own.summary.reach, &own.decided_by, &own.path)
+                        != (first.summary.reach, &first.decided_by, &first.path)
             });
             let shown = if differs { told.len() } else { 1 };
-            for own in told.into_iter().take(shown) {
-                found.push(self.judged(endpoint, zone, *family, own, differs));
+            for (address, own) in told.iter().take(shown) {
+                found.push(self.judged(endpoint, (zone, *family), own, *address, differs));
             }
         }
         found
@@ -221,25 +232,37 @@ impl Asked<'_, '_> {
         if any { self.analyzer.own_addresses(family) } else { Vec::new() }
     }
 
-    /// The answer for one dialled address, by whichever way the zone comes.
+    /// The answer for one dialled address, by whichever way the zone comes; and whether it may name
+    /// that address, or the port.
     pub fn told(
         &self,
         endpoint: &Endpoint,
         listener: Option<&Endpoint>,
         arrivals: &[Arrival],
         address: IpAddr,
-    ) -> Option<Told> {
-        let arrives = |end: &End| match listener {
-            Some(listener) => serves(listener, end) || self.proxied(listener, end),
-            None => end.fate.passes(),
-        };
+    ) -> (Option<Told>, Names) {
         let dialled = (endpoint.protocol, endpoint.ports.first());
+        let names = Cell::new(Names::default());
+        let arrives = |end: &End| {
+            if end.state.translated_by.is_some() {
+                let before = names.get();
+                names.set(Names {
+                    address: before.address || end.state.env.destination == address,
+                    port: before.port || end.state.env.port == Some(dialled.1),
+                });
+            }
+            match listener {
+                Some(listener) => serves(listener, end) || self.proxied(listener, end),
+                None => end.fate.passes(),
+            }
+        };
         let bound = |arrival: &&Arrival| match (&endpoint.device, &arrival.from) {
             (Some(device), From::Interface(name)) => device == name,
             (Some(_) | None, _) => true,
         };
         let arrivals = arrivals.iter().filter(bound);
-        self.analyzer.told(dialled, arrivals, address, listener, &arrives)
+        let told = self.analyzer.told(dialled, arrivals, address, listener, &arrives);
+        (told, names.get())
     }
 
     /// Whether the engine's proxy takes in what nothing translated.
@@ -260,22 +283,22 @@ impl Asked<'_, '_> {
     fn judged(
         &self,
         endpoint: &Endpoint,
-        zone: &ZoneRef,
-        family: IpFamily,
-        told: Told,
+        (zone, family): (&ZoneRef, IpFamily),
+        told: &Told,
+        address: IpAddr,
         differs: bool,
     ) -> ZoneReach {
-        let target = target(endpoint, told.address);
+        let target = target(endpoint, address);
         let says = self.judge.and_then(|judge| judge.reach(zone, family, &target));
         let verdict = told.summary.reach;
         let violation = says.as_ref().and_then(|says| violation(verdict, says.verdict));
         ZoneReach {
             zone: zone.clone(),
             family,
-            address: differs.then_some(told.address),
+            address: differs.then_some(address),
             verdict,
-            path: told.path,
-            decided_by: told.decided_by,
+            path: told.path.clone(),
+            decided_by: told.decided_by.clone(),
             policy: says.as_ref().map(|says| match says.by {
                 policy::DecidedBy::Allow => "allow",
                 policy::DecidedBy::Deny => "deny",
@@ -286,8 +309,8 @@ impl Asked<'_, '_> {
             policy_verdict: says.as_ref().map(|says| says.verdict),
             origins: says.map(|says| says.origins).unwrap_or_default(),
             violation,
-            witness: told.witness,
-            depends_on: told.summary.depends_on,
+            witness: told.witness.clone(),
+            depends_on: told.summary.depends_on.clone(),
         }
     }
 }
@@ -302,33 +325,6 @@ pub(super) fn target(endpoint: &Endpoint, address: IpAddr) -> Target {
     };
     let port = endpoint.protocol.has_ports().then_some(endpoint.ports.first());
     Target { protocol: endpoint.protocol, port, dialled, network }
-}
-
-/// The answer for two ways in, or two dialled addresses, together.
-pub(super) fn both(one: Told, two: Told) -> Told {
-    let reach = match (one.summary.reach, two.summary.reach) {
-        (a, b) if a == b => a,
-        (Reach::Unknown, _) | (_, Reach::Unknown) => Reach::Unknown,
-        (Reach::Open, Reach::Limited) | (Reach::Limited, Reach::Open) => Reach::Limited,
-        _ => Reach::Partial,
-    };
-    let mut depends_on = one.summary.depends_on.clone();
-    for name in &two.summary.depends_on {
-        if !depends_on.contains(name) {
-            depends_on.push(name.clone());
-        }
-    }
-    // The way that lets more through, or is less known, tells more.
-    let rank = |reach: Reach| match reach {
-        Reach::Unknown => 4,
-        Reach::Open => 3,
-        Reach::Limited => 2,
-        Reach::Partial => 1,
-        Reach::Closed => 0,
-    };
-    let refused_by = one.refused_by.clone().or_else(|| two.refused_by.clone());
-    let more = if rank(two.summary.reach) > rank(one.summary.reach) { two } else { one };
-    Told { summary: Summary { reach, depends_on, ..more.summary.clone() }, refused_by, ..more }
 }
 
 /// Whether more gets through than may.

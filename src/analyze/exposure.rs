@@ -36,7 +36,7 @@ fn found(analyzer: &Analyzer<'_>, policy: Option<&Policy>, ports: bool) -> Expos
         Environment::of_links(&snapshot.links, &snapshot.routes).container_interfaces(snapshot);
     let judge = policy.map(|policy| Judge::with_containers(policy, &containers));
     let arrivals = arrivals(analyzer, policy);
-    let asked = Asked { analyzer, judge: judge.as_ref(), arrivals: &arrivals };
+    let asked = Asked::new(analyzer, judge.as_ref(), &arrivals);
     let mut classes = Classes::default();
     classes.of_rules(analyzer);
     if let Some(policy) = policy {

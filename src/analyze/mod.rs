@@ -8,6 +8,7 @@
 //! answer depends on exactly those unknowns that change it. One engine answers for one packet and
 //! for all sources of a zone: sources that no statement tells apart are asked about once.
 
+mod alike;
 mod arrivals;
 mod asked;
 mod beside;
@@ -26,6 +27,7 @@ mod hooks;
 mod host;
 mod indexes;
 mod ipset;
+mod kept;
 mod load;
 mod lookup;
 mod modules;
@@ -47,6 +49,7 @@ mod shared;
 pub mod sources;
 mod state;
 mod step;
+mod together;
 mod translate;
 mod understood;
 mod unseen;
@@ -77,6 +80,7 @@ use crate::compile::TABLE;
 use crate::model::nft::{Family, Hook, RejectWith, Table};
 use crate::model::{IfaceName, IpFamily};
 use crate::observe::{Snapshot, tracks_connections};
+use alike::Alike;
 use cuts::Cutter;
 use facts::Facts;
 use guard::{Guard, Guards};
@@ -108,6 +112,7 @@ pub struct Analyzer<'s> {
     segments: RefCell<Segments>,
     routing: Rc<Routing>,
     shared: Rc<Shared>,
+    alike: OnceCell<Alike>,
     /// Whether connections are tracked, of IPv4 and of IPv6.
     tracked: OnceCell<[bool; 2]>,
 }
@@ -274,6 +279,7 @@ impl<'s> Analyzer<'s> {
             segments: RefCell::default(),
             routing,
             shared: Rc::default(),
+            alike: OnceCell::new(),
             tracked: OnceCell::new(),
         }
     }

@@ -142,8 +142,12 @@ impl<'s> Program<'s> {
 
     /// The set of this name.
     pub fn set(&self, table: usize, name: &str) -> Option<&'s Set> {
-        let index = *self.names[table].sets.get(name)?;
-        self.tables[table].sets.get(index)
+        self.tables[table].sets.get(self.set_index(table, name)?)
+    }
+
+    /// Where among the sets of its table the set of this name stands.
+    pub fn set_index(&self, table: usize, name: &str) -> Option<usize> {
+        self.names[table].sets.get(name).copied()
     }
 
     /// Whether rules add to the set, so that what it holds is not only what was read.

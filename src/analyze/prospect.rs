@@ -4,10 +4,11 @@
 //! beside what the policy says, and who keeps closed what the policy opens. An endpoint that is
 //! bound to every address of the host is dialled at each; where they differ, it is open in part.
 
-use super::asked::{Asked, Told, arrivals, both, target};
+use super::asked::{Asked, Told, arrivals, target};
 use super::explain::Decider;
 use super::ports::Classes;
 use super::reach::Reach;
+use super::together::Together;
 use super::{Analyzer, Arrival, Witness};
 use crate::compile::Environment;
 use crate::model::{Endpoint, IpFamily, PortRange, ZoneRef};
@@ -63,7 +64,7 @@ pub fn prospects(
     let containers = environment.container_interfaces(snapshot);
     let judge = Judge::with_containers(policy, &containers);
     let arrivals = arrivals(live, Some(policy));
-    let asked = |analyzer| Asked { analyzer, judge: Some(&judge), arrivals: &arrivals };
+    let asked = |analyzer| Asked::new(analyzer, Some(&judge), &arrivals);
     let both = Both { now: asked(live), later: predicted.map(asked), judge: &judge };
     let mut classes = Classes::default();
     classes.of_rules(live);
@@ -116,10 +117,11 @@ impl Both<'_, '_> {
         }
         let says = self.says(endpoint, zone, family)?;
         let whole = |asked: &Asked<'_, '_>| -> Option<Told> {
-            let dialled = asked.dialled(endpoint, family).into_iter();
-            dialled
-                .filter_map(|address| asked.told(endpoint, Some(endpoint), ways, address))
-                .reduce(both)
+            let mut all = Together::default();
+            for (_, told) in asked.told_of_each(endpoint, Some(endpoint), ways, family) {
+                all.add(&told);
+            }
+            all.told()
         };
         let now = whole(&self.now)?;
         let before = now.summary.reach;

@@ -1,0 +1,108 @@
+//! Answers that hold for all dialled addresses and ports of one class, each found once.
+//!
+//! In: an endpoint and the ways in. Out: what is told of each of its addresses. Nothing here changes
+//! an answer but the address that it names.
+
+use super::Arrival;
+use super::alike::Class;
+use super::asked::{Asked, Told};
+use crate::model::{Bind, Endpoint, IfaceName, IpFamily, Protocol, ServedBy};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+/// Answers by what decides about them.
+pub(super) type Known = HashMap<Question, Answered>;
+
+/// What of a question decides about its answer.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Question {
+    /// Where the ways in are in memory, and how many; they outlive the answers.
+    ways: (usize, usize),
+    who: Who,
+    protocol: Protocol,
+    address: Class,
+    port: Class,
+}
+
+/// Who is to be reached.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Who {
+    /// Whoever listens there.
+    Anyone,
+    /// A socket of the host, at one port.
+    Socket(Bind, Option<IfaceName>),
+    /// The endpoint at hand.
+    This,
+}
+
+/// An answer, and for which dialled address and port it was found.
+#[derive(Debug)]
+pub(super) struct Answered {
+    told: Option<Rc<Told>>,
+    address: IpAddr,
+    port: u16,
+    /// Whether it may name the address or the port that was dialled.
+    names: Names,
+}
+
+/// Whether something dialled may stand in an answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Names {
+    pub address: bool,
+    pub port: bool,
+}
+
+impl Asked<'_, '_> {
+    /// What is told of each address that can be dialled for an endpoint.
+    pub fn told_of_each(
+        &self,
+        endpoint: &Endpoint,
+        listener: Option<&Endpoint>,
+        ways: &[Arrival],
+        family: IpFamily,
+    ) -> Vec<(IpAddr, Rc<Told>)> {
+        let (mut own, mut shared) = (Known::new(), self.known.borrow_mut());
+        let dialled = self.dialled(endpoint, family).into_iter();
+        let port = endpoint.ports.first();
+        let each = dialled.filter_map(|address| {
+            let who = who(endpoint, listener);
+            let known = if who == Who::This { &mut own } else { &mut *shared };
+            let question = Question {
+                ways: (ways.as_ptr().addr(), ways.len()),
+                who,
+                protocol: endpoint.protocol,
+                address: self.analyzer.class_of_address(address),
+                port: self.analyzer.class_of_port(port),
+            };
+            let holds = |own: &&Answered| {
+                (own.address == address || !own.names.address)
+                    && (own.port == port || !own.names.port)
+            };
+            if let Some(known) = known.get(&question).filter(holds) {
+                return Some((address, Rc::clone(known.told.as_ref()?)));
+            }
+            let (told, names) = self.told(endpoint, listener, ways, address);
+            let told = told.map(Rc::new);
+            known.insert(question, Answered { told: told.clone(), address, port, names });
+            Some((address, told?))
+        });
+        each.collect()
+    }
+}
+
+fn who(endpoint: &Endpoint, listener: Option<&Endpoint>) -> Who {
+    match listener.map(|own| &own.served_by) {
+        None if endpoint.device.is_none() => Who::Anyone,
+        Some(ServedBy::HostSocket) if endpoint.ports.first() == endpoint.ports.last() => {
+            Who::Socket(endpoint.bind, endpoint.device.clone())
+        }
+        None
+        | Some(
+            ServedBy::HostSocket
+            | ServedBy::Proxy
+            | ServedBy::Published { .. }
+            | ServedBy::Routed { .. },
+        ) => Who::This,
+    }
+}
