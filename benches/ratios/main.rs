@@ -13,6 +13,7 @@ mod host;
 mod measure;
 #[path = "../../tests/net/mod.rs"]
 mod net;
+mod networks;
 mod packets;
 mod plan;
 mod policies;
