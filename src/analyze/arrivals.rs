@@ -11,7 +11,7 @@ use crate::compile::Environment;
 use crate::model::prefix::joined;
 use crate::model::{IfaceName, IpFamily, ZoneRef};
 use crate::policy::{AddressRef, Policy, Source, Zone, prefixes};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 /// A way in, and the sources that take it.
@@ -39,8 +39,7 @@ impl Analyzer<'_> {
             Source::Addresses(list) => list,
         };
         let snapshot = self.snapshot();
-        let environment = Environment::of_links(&snapshot.links, &snapshot.routes);
-        let containers = environment.container_interfaces(snapshot);
+        let containers = self.containers();
         let wanted = intervals(policy, std::slice::from_ref(list), family);
         let links = snapshot.links.iter();
         let outside = links.filter(|link| link.up && !containers.contains(&link.name));
@@ -62,8 +61,7 @@ impl Analyzer<'_> {
         family: IpFamily,
     ) -> Vec<Arrival> {
         let snapshot = self.snapshot();
-        let environment = Environment::of_links(&snapshot.links, &snapshot.routes);
-        let containers = environment.container_interfaces(snapshot);
+        let containers = self.containers();
         if *zone == ZoneRef::Host {
             let loopback: IpAddr = match family {
                 IpFamily::Ipv4 => std::net::Ipv4Addr::LOCALHOST.into(),
@@ -155,9 +153,16 @@ impl Analyzer<'_> {
     /// Whether this is a container engine's interface.
     pub fn is_container(&self, from: &From) -> bool {
         let From::Interface(name) = from else { return false };
-        let snapshot = self.snapshot();
-        let environment = Environment::of_links(&snapshot.links, &snapshot.routes);
-        environment.container_interfaces(snapshot).contains(name)
+        self.containers().contains(name)
+    }
+
+    /// The interfaces of container engines.
+    fn containers(&self) -> &BTreeSet<IfaceName> {
+        self.routing.containers.get_or_init(|| {
+            let snapshot = self.snapshot();
+            let environment = Environment::of_links(&snapshot.links, &snapshot.routes);
+            environment.container_interfaces(snapshot)
+        })
     }
 
     /// The address that clients behind an interface dial: its first one of this IP version that
@@ -178,13 +183,16 @@ impl Analyzer<'_> {
     /// The host's addresses that others can dial: all but loopback and link-local ones, those of
     /// the interface with a default route first.
     pub fn own_addresses(&self, family: IpFamily) -> Vec<IpAddr> {
-        let routes = &self.snapshot().routes;
-        let uplink = |name: &IfaceName| {
-            let mut defaults = routes.iter().filter(|route| route.is_default());
-            defaults.any(|route| route.interface.as_ref() == Some(name))
-        };
+        let known = &self.routing.dialled[usize::from(family == IpFamily::Ipv6)];
+        known.get_or_init(|| self.addresses_that_can_be_dialled(family)).clone()
+    }
+
+    fn addresses_that_can_be_dialled(&self, family: IpFamily) -> Vec<IpAddr> {
+        let defaults = self.snapshot().routes.iter().filter(|route| route.is_default());
+        let uplinks: BTreeSet<&IfaceName> =
+            defaults.filter_map(|route| route.interface.as_ref()).collect();
         let mut links: Vec<_> = self.snapshot().links.iter().collect();
-        links.sort_by_key(|link| !uplink(&link.name));
+        links.sort_by_key(|link| !uplinks.contains(&link.name));
         let own = links.iter().flat_map(|link| &link.addresses).map(|own| own.address);
         own.filter(|own| IpFamily::of(*own) == family && is_ordinary(*own)).collect()
     }

@@ -11,7 +11,7 @@ use super::sources::{Sources, add};
 use super::{Analyzer, Intervals};
 use crate::model::{IfaceName, IpFamily};
 use std::cell::{OnceCell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -65,6 +65,10 @@ pub(super) struct Routing {
     kinds: RefCell<HashMap<(IfaceName, IpFamily), Kinds>>,
     /// The sources to which the host would send, by interface; of IPv4 and of IPv6.
     pub by: [OnceCell<HashMap<IfaceName, Sources>>; 2],
+    /// The host's addresses that others can dial; of IPv4 and of IPv6.
+    pub dialled: [OnceCell<Vec<IpAddr>>; 2],
+    /// The interfaces of container engines.
+    pub containers: OnceCell<BTreeSet<IfaceName>>,
 }
 
 /// So many answers of routing are kept at most.
