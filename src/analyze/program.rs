@@ -64,24 +64,21 @@ impl<'s> Program<'s> {
         chain: usize,
         known: impl Fn(usize) -> Option<(Gate, Option<Rule>)>,
     ) -> Rules {
-        let own = self.tables[table];
-        let mut ready =
-            Rules { canonical: HashMap::new(), gates: Vec::new(), buckets: OnceCell::new() };
-        let rules = &own.chains[chain].rules;
-        ready.gates.reserve_exact(rules.len());
-        for (index, rule) in rules.iter().enumerate() {
-            let (gate, canonical) = known(index).unwrap_or_else(|| {
-                let rule = rule.in_one_form();
-                let settled = |name: &str| self.settled(table, name);
-                let gate = Gate::of(&rule, own.family, &settled);
-                (gate, if let Cow::Owned(rule) = rule { Some(rule) } else { None })
-            });
-            ready.gates.push(gate);
-            if let Some(rule) = canonical {
-                ready.canonical.insert(index, rule);
+        let mut making = Making::new(self, table, chain);
+        for rule in 0..making.rules.gates.len() {
+            match known(rule) {
+                Some(known) => making.put(rule, known),
+                None => making.make(rule),
             }
         }
-        ready
+        making.rules
+    }
+
+    /// Begins to make a chain ready, rule by rule, for whoever reads its rules at the same time:
+    /// what is in the processor's cache need not be fetched again. `None` where it is ready.
+    pub fn making(&self, table: usize, chain: usize) -> Option<Making<'_, 's>> {
+        let ready = self.names[table].ready[chain].get().is_some();
+        (!ready).then(|| Making::new(self, table, chain))
     }
 
     /// Makes a chain ready of which another program has rules that do the same: `pair` names them,
@@ -190,5 +187,44 @@ impl<'s> Program<'s> {
             }
         }
         found
+    }
+}
+
+/// A chain that is being made ready.
+#[derive(Debug)]
+pub struct Making<'p, 's> {
+    program: &'p Program<'s>,
+    table: usize,
+    chain: usize,
+    rules: Rules,
+}
+
+impl<'p, 's> Making<'p, 's> {
+    fn new(program: &'p Program<'s>, table: usize, chain: usize) -> Self {
+        let gates = vec![Gate::ANY; program.tables[table].chains[chain].rules.len()];
+        let rules = Rules { canonical: HashMap::new(), gates, buckets: OnceCell::new() };
+        Self { program, table, chain, rules }
+    }
+
+    /// Makes one rule ready.
+    pub fn make(&mut self, rule: usize) {
+        let own = self.program.tables[self.table];
+        let form = own.chains[self.chain].rules[rule].in_one_form();
+        let settled = |name: &str| self.program.settled(self.table, name);
+        let gate = Gate::of(&form, own.family, &settled);
+        self.put(rule, (gate, if let Cow::Owned(form) = form { Some(form) } else { None }));
+    }
+
+    fn put(&mut self, rule: usize, (gate, canonical): (Gate, Option<Rule>)) {
+        self.rules.gates[rule] = gate;
+        if let Some(canonical) = canonical {
+            self.rules.canonical.insert(rule, canonical);
+        }
+    }
+
+    /// The chain is ready, once each of its rules was made.
+    pub fn finish(self) {
+        let Self { program, table, chain, rules } = self;
+        program.names[table].ready[chain].get_or_init(|| rules);
     }
 }

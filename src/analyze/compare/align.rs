@@ -5,7 +5,7 @@
 
 use super::super::Analyzer;
 use super::super::gate::Gate;
-use super::super::program::Program;
+use super::super::program::{Making, Program};
 use crate::model::nft::{
     Chain, Element, ElementKey, Operand, Rule, Selector, Set, Statement, Table, Verdict,
 };
@@ -188,17 +188,28 @@ impl<'s> Chains<'_, 's> {
     fn paired(&self, doubts: &mut Vec<Gate>) -> Paired {
         let (a, b) = self.rules();
         let short = a.len().min(b.len());
-        let front = (0..short).take_while(|at| self.same(&a[*at], &b[*at])).count();
+        let mut making = self.one.program.making(self.one.table, self.both.0);
+        let mut make = |rule: usize| making.iter_mut().for_each(|making| making.make(rule));
+        let same = |one: usize, two: usize| self.same(&a[one], &b[two]);
+        let mut front = 0;
+        while front < short && same(front, front) {
+            make(front);
+            front += 1;
+        }
         let mut paired =
             Paired { table: self.two.table, chain: self.both.1, front, ..Paired::default() };
         paired.back = (a.len(), b.len());
         if front == short && a.len() == b.len() {
             return paired;
         }
-        let back = (0..short - front)
-            .take_while(|at| self.same(&a[a.len() - 1 - at], &b[b.len() - 1 - at]))
-            .count();
+        let mut back = 0;
+        while front + back < short && same(a.len() - 1 - back, b.len() - 1 - back) {
+            make(a.len() - 1 - back);
+            back += 1;
+        }
         paired.back = (a.len() - back, b.len() - back);
+        (front..a.len() - back).for_each(make);
+        making.into_iter().for_each(Making::finish);
         let gates = self.one.program.gates(self.one.table, self.both.0);
         let mut waiting: HashMap<u64, std::collections::VecDeque<usize>> = HashMap::new();
         for (at, rule) in b.iter().enumerate().take(b.len() - back).skip(front) {
