@@ -176,6 +176,8 @@ mod tests {
     const INPUT_OF_V6: &[u8] = include_bytes!("../../tests/hook_lists/ip6_input.bin");
     const PREROUTING: &[u8] = include_bytes!("../../tests/hook_lists/ip_prerouting.bin");
     const INGRESS: &[u8] = include_bytes!("../../tests/hook_lists/ingress.bin");
+    /// As Linux 7.2 answered.
+    const FLOWTABLE: &[u8] = include_bytes!("../../tests/hook_lists/flowtable.bin");
     const BRIDGES: &[u8] = include_bytes!("../../tests/hook_lists/bridge_input.bin");
 
     fn function(priority: i32, function: &str, module: &str) -> HookEntry {
@@ -248,22 +250,16 @@ mod tests {
             [&length[..], &[0; 12], &body].concat()
         };
         let program = message(2, &[attribute(BPF_ID, &7_u32.to_be_bytes())]);
-        let flowtable = message(
-            3,
-            &[
-                attribute(CHAIN_TABLE, b"t\0"),
-                attribute(CHAIN_NAME, b"fast\0"),
-                attribute(CHAIN_FAMILY, &[1]),
-            ],
-        );
         let runs = |runs| {
             [HookEntry { priority: -5, function: Some("f".into()), module: None, runs: Some(runs) }]
         };
         assert_eq!(decode(&program), runs(Registrant::Program { id: 7 }));
-        let (family, table, name) = (Family::Inet, "t".to_owned(), "fast".to_owned());
-        assert_eq!(decode(&flowtable), runs(Registrant::Flowtable { family, table, name }));
-        for length in 0..flowtable.len() {
-            assert_eq!(decode(&flowtable[..length]), [], "cut short");
+        let (family, table, name) = (Family::Inet, "second".to_owned(), "f".to_owned());
+        let runs = Some(Registrant::Flowtable { family, table, name });
+        let flowtable = function(1, "nf_flow_offload_inet_hook", "nf_flow_table_inet");
+        assert_eq!(decode(FLOWTABLE), [HookEntry { runs, ..flowtable }]);
+        for length in 0..FLOWTABLE.len() {
+            assert_eq!(decode(&FLOWTABLE[..length]), [], "cut short");
         }
     }
 }

@@ -201,7 +201,7 @@ fn emulator(directory: &Path, share: &Path, kernel: Kernel) -> Child {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     for (tag, path) in [("repository", repository), ("programs", programs)] {
         add(tag, path, READ);
-        shares += &format!("{tag} {}\n", path.display());
+        shares.extend([tag, " ", &path.display().to_string(), "\n"]);
     }
     fs::write(share.join("mounts"), shares).unwrap();
     command.stdin(Stdio::null()).stdout(Stdio::null());

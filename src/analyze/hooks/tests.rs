@@ -249,7 +249,7 @@ fn the_order_of_nat_chains_counts_where_each_is_listed() {
     let listed = |one, two| Some(vec![at(Hook::Prerouting, vec![of(-100, one), of(-100, two)])]);
     assert_eq!(port(listed(&one, &two)), (Some(1001), 0));
     assert_eq!(port(listed(&two, &one)), (Some(1002), 0));
-    // Before Linux 7.1 NAT is listed as a whole.
+    // Linux 7.2 still lists NAT as a whole.
     let nat = function(-100, "nf_nat_ipv4_pre_routing", Some("nf_nat"));
     assert_eq!(port(Some(vec![at(Hook::Prerouting, vec![nat])])).1, 1);
 }

@@ -22,8 +22,8 @@ pub struct HookPoint {
 /// Something that the kernel calls at a hook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HookEntry {
-    /// Its priority. Of a chain of type `nat`, where the kernel lists those one by one (Linux 7.1), it
-    /// is that of NAT as a whole.
+    /// Its priority. Of a chain of type `nat`, where a kernel lists those one by one, it is that of NAT
+    /// as a whole.
     pub priority: i32,
     /// The kernel's function; `None` for a kernel that has no names (`CONFIG_KALLSYMS`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,7 +54,7 @@ pub enum Registrant {
         /// The kernel's number of it.
         id: u32,
     },
-    /// A flowtable of nftables (Linux 6.17).
+    /// A flowtable of nftables (seen with Linux 7.2, not with 6.12).
     Flowtable {
         /// The family of its table.
         family: Family,
