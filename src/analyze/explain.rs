@@ -213,6 +213,10 @@ impl Analyzer<'_> {
 
     /// A rule by its names.
     pub fn named(&self, id: RuleId) -> Decider {
+        self.named.borrow_mut().entry(id).or_insert_with(|| self.name_of(id)).clone()
+    }
+
+    fn name_of(&self, id: RuleId) -> Decider {
         let tables = &self.program.tables;
         let (table, chain) = (id.table_of(tables), id.chain_of(tables));
         let rule = id.rule_of(tables);

@@ -69,6 +69,11 @@ impl<'s> Stages<'s> {
         Self { listed, renewed, ..Self::default() }
     }
 
+    /// The table whose chains are made anew.
+    pub fn renewed(&self) -> Option<usize> {
+        self.renewed
+    }
+
     /// What stands at a hook of the IP stack.
     pub fn items(
         &self,

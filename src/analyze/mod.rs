@@ -110,11 +110,27 @@ pub struct Analyzer<'s> {
     /// By the texts of the policy, and whether every port was asked about.
     exposures: RefCell<HashMap<(Vec<String>, bool), Exposure>>,
     segments: RefCell<Segments>,
+    /// Rules by their names: to write one takes longer than to find out that it decides.
+    named: RefCell<HashMap<RuleId, Decider>>,
     routing: Rc<Routing>,
     shared: Rc<Shared>,
     alike: OnceCell<Alike>,
     /// Whether connections are tracked, of IPv4 and of IPv6.
     tracked: OnceCell<[bool; 2]>,
+}
+
+/// What an [`Analyzer`] is made of. It can go to another thread, which the analyzer cannot.
+struct Recipe<'s> {
+    snapshot: &'s Snapshot,
+    tables: Vec<&'s Table>,
+    renewed: Option<usize>,
+}
+
+impl<'s> Recipe<'s> {
+    fn analyzer(&self) -> Analyzer<'s> {
+        let host = Rc::new(HostView::new(self.snapshot));
+        Analyzer::on(self.snapshot, self.tables.clone(), self.renewed, host, Rc::default())
+    }
 }
 
 /// What becomes of a packet.
@@ -258,8 +274,14 @@ impl<'s> Analyzer<'s> {
         Self::over(snapshot, vec![own])
     }
 
+    /// All that it takes to make this again, on another thread.
+    fn recipe(&self) -> Recipe<'s> {
+        let (snapshot, renewed) = (self.snapshot, self.stages.renewed());
+        Recipe { snapshot, tables: self.program.tables.clone(), renewed }
+    }
+
     fn over(snapshot: &'s Snapshot, tables: Vec<&'s Table>) -> Self {
-        Self::on(snapshot, tables, None, Rc::new(HostView::new(snapshot)), Rc::default())
+        Recipe { snapshot, tables, renewed: None }.analyzer()
     }
 
     fn on(
@@ -277,6 +299,7 @@ impl<'s> Analyzer<'s> {
             stages: Stages::new(snapshot.hooks.as_deref(), renewed),
             exposures: RefCell::default(),
             segments: RefCell::default(),
+            named: RefCell::default(),
             routing,
             shared: Rc::default(),
             alike: OnceCell::new(),

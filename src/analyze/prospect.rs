@@ -54,6 +54,8 @@ pub struct ZoneProspect {
 }
 
 /// Who reaches what now and later; `predicted` is `None` where nothing changes.
+///
+/// Both are asked at the same time: nobody should wait for a plan.
 pub fn prospects(
     live: &Analyzer<'_>,
     predicted: Option<&Analyzer<'_>>,
@@ -64,79 +66,83 @@ pub fn prospects(
     let containers = environment.container_interfaces(snapshot);
     let judge = Judge::with_containers(policy, &containers);
     let arrivals = arrivals(live, Some(policy));
-    let asked = |analyzer| Asked::new(analyzer, Some(&judge), &arrivals);
-    let both = Both { now: asked(live), later: predicted.map(asked), judge: &judge };
     let mut classes = Classes::default();
     classes.of_rules(live);
     if let Some(predicted) = predicted {
         classes.of_rules(predicted);
     }
     classes.of_policy(policy);
-    let mut found: Vec<Prospect> = Vec::new();
+    let now = Asked::new(live, Some(&judge), &arrivals);
+    let mut parts = Vec::new();
     for endpoint in endpoints(snapshot) {
-        for ports in classes.split(endpoint.protocol, endpoint.ports) {
-            let endpoint = Endpoint { ports, ..endpoint.clone() };
-            let of = |(zone, family, ways): &(ZoneRef, IpFamily, Vec<Arrival>)| {
-                both.reach(&endpoint, zone, *family, ways)
-            };
-            let reach: Vec<ZoneProspect> = arrivals.iter().filter_map(of).collect();
-            let again = found.last_mut().filter(|last| {
-                last.reach == reach
-                    && last.endpoint.ports.last().checked_add(1) == Some(ports.first())
-                    && Endpoint { ports, ..last.endpoint.clone() } == endpoint
-            });
-            match again {
-                Some(last) => {
-                    last.endpoint.ports = PortRange::new(last.endpoint.ports.first(), ports.last())
-                        .expect("one range behind the other ascends");
-                }
-                None => found.push(Prospect { endpoint, reach }),
-            }
-        }
+        let split = classes.split(endpoint.protocol, endpoint.ports).into_iter();
+        parts.extend(split.map(|ports| Endpoint { ports, ..endpoint.clone() }));
     }
-    found
-}
-
-/// The rulesets of now and later.
-struct Both<'a, 's> {
-    now: Asked<'a, 's>,
-    later: Option<Asked<'a, 's>>,
-    judge: &'a Judge<'a>,
-}
-
-impl Both<'_, '_> {
-    fn reach(
-        &self,
-        endpoint: &Endpoint,
-        zone: &ZoneRef,
-        family: IpFamily,
-        ways: &[Arrival],
-    ) -> Option<ZoneProspect> {
-        if ways.is_empty() {
-            return None;
+    let questions: Vec<Question<'_>> = parts
+        .iter()
+        .flat_map(|endpoint| arrivals.iter().map(move |arrival| (endpoint, arrival)))
+        .filter(|(_, (_, _, ways))| !ways.is_empty())
+        .filter_map(|(endpoint, (zone, family, ways))| {
+            let says = says(&now, &judge, endpoint, zone, *family)?;
+            Some(Question { endpoint, zone, family: *family, ways, says })
+        })
+        .collect();
+    let (before, after) = match predicted {
+        None => (answers(&now, &questions), None),
+        Some(predicted) => {
+            let recipe = live.recipe();
+            std::thread::scope(|scope| {
+                let before = scope.spawn(|| {
+                    let again = recipe.analyzer();
+                    answers(&Asked::new(&again, Some(&judge), &arrivals), &questions)
+                });
+                let later = Asked::new(predicted, Some(&judge), &arrivals);
+                let after = answers(&later, &questions);
+                let before = before.join().unwrap_or_else(|own| std::panic::resume_unwind(own));
+                (before, Some(after))
+            })
         }
-        let says = self.says(endpoint, zone, family)?;
-        let whole = |asked: &Asked<'_, '_>| -> Option<Told> {
-            let mut all = Together::default();
-            for (_, told) in asked.told_of_each(endpoint, Some(endpoint), ways, family) {
-                all.add(&told);
-            }
-            all.told()
-        };
-        let now = whole(&self.now)?;
+    };
+    let mut after = after.map(Vec::into_iter);
+    let mut found: Vec<Prospect> =
+        parts.iter().map(|own| Prospect { endpoint: own.clone(), reach: Vec::new() }).collect();
+    let mut at = 0;
+    for (question, now) in questions.into_iter().zip(before) {
+        while !std::ptr::eq(&raw const parts[at], question.endpoint) {
+            at += 1;
+        }
+        let later = after.as_mut().map(|own| own.next().flatten());
+        found[at].reach.extend(question.answered(now, later));
+    }
+    joined(found)
+}
+
+/// What is asked about the rulesets of now and later.
+struct Question<'a> {
+    endpoint: &'a Endpoint,
+    zone: &'a ZoneRef,
+    family: IpFamily,
+    ways: &'a [Arrival],
+    says: policy::Reach,
+}
+
+impl Question<'_> {
+    /// The answer; `later` is `None` where nothing changes.
+    fn answered(self, now: Option<Told>, later: Option<Option<Told>>) -> Option<ZoneProspect> {
+        let now = now?;
         let before = now.summary.reach;
-        let told = match &self.later {
-            Some(later) => whole(later)?,
+        let told = match later {
+            Some(later) => later?,
             None => now,
         };
         Some(ZoneProspect {
-            zone: zone.clone(),
-            family,
+            zone: self.zone.clone(),
+            family: self.family,
             before,
             after: told.summary.reach,
-            says: says.verdict,
-            by: says.by,
-            origins: says.origins,
+            says: self.says.verdict,
+            by: self.says.by,
+            origins: self.says.origins,
             path: told.path,
             decided_by: told.decided_by,
             refused_by: told.refused_by,
@@ -144,22 +150,63 @@ impl Both<'_, '_> {
             depends_on: told.summary.depends_on,
         })
     }
+}
 
-    /// What the policy says of all addresses that can be dialled.
-    fn says(&self, endpoint: &Endpoint, zone: &ZoneRef, family: IpFamily) -> Option<policy::Reach> {
-        let mut dialled = self.now.dialled(endpoint, family);
-        if !self.judge.tells_addresses_apart() {
-            dialled.truncate(1);
+/// What a ruleset says to each question.
+fn answers(asked: &Asked<'_, '_>, questions: &[Question<'_>]) -> Vec<Option<Told>> {
+    let answer = |own: &Question<'_>| {
+        let mut all = Together::default();
+        let endpoint = own.endpoint;
+        for (_, told) in asked.told_of_each(endpoint, Some(endpoint), own.ways, own.family) {
+            all.add(&told);
         }
-        let each = dialled.into_iter();
-        each.filter_map(|address| self.judge.reach(zone, family, &target(endpoint, address)))
-            .reduce(|one, other| {
-                if one.verdict == other.verdict {
-                    return one;
-                }
-                let open = |own: &policy::Reach| own.verdict != ReachVerdict::Closed;
-                let more = if open(&one) { one } else { other };
-                policy::Reach { verdict: ReachVerdict::Partial, ..more }
-            })
+        all.told()
+    };
+    questions.iter().map(answer).collect()
+}
+
+/// What the policy says of all addresses that can be dialled.
+fn says(
+    asked: &Asked<'_, '_>,
+    judge: &Judge<'_>,
+    endpoint: &Endpoint,
+    zone: &ZoneRef,
+    family: IpFamily,
+) -> Option<policy::Reach> {
+    let mut dialled = asked.dialled(endpoint, family);
+    if !judge.tells_addresses_apart() {
+        dialled.truncate(1);
     }
+    let each = dialled.into_iter();
+    each.filter_map(|address| judge.reach(zone, family, &target(endpoint, address))).reduce(
+        |one, other| {
+            if one.verdict == other.verdict {
+                return one;
+            }
+            let open = |own: &policy::Reach| own.verdict != ReachVerdict::Closed;
+            let more = if open(&one) { one } else { other };
+            policy::Reach { verdict: ReachVerdict::Partial, ..more }
+        },
+    )
+}
+
+/// Neighbouring ports of one endpoint with the same answers are one again.
+fn joined(parts: Vec<Prospect>) -> Vec<Prospect> {
+    let mut found: Vec<Prospect> = Vec::new();
+    for Prospect { endpoint, reach } in parts {
+        let ports = endpoint.ports;
+        let again = found.last_mut().filter(|last| {
+            last.reach == reach
+                && last.endpoint.ports.last().checked_add(1) == Some(ports.first())
+                && Endpoint { ports, ..last.endpoint.clone() } == endpoint
+        });
+        match again {
+            Some(last) => {
+                last.endpoint.ports = PortRange::new(last.endpoint.ports.first(), ports.last())
+                    .expect("one range behind the other ascends");
+            }
+            None => found.push(Prospect { endpoint, reach }),
+        }
+    }
+    found
 }
