@@ -234,6 +234,7 @@ pub fn observe_with(
         handlers.extend(apart::read(&holders.namespaces, holders.own_namespace, whose));
         let mut owners = sockets::Owners::new(&found.holders, &mut processes, &names);
         let mut all = owners.sockets(&found.sockets, None, &network.links);
+        wireguard::own(&tunnels, &mut all);
         let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
         let ground = ssh::Ground {
             raw: &found.sockets,

@@ -4,8 +4,8 @@
 //! linux/genetlink.h.
 
 use super::netlink::{Channel, HEADER, NetlinkError, attribute, attributes, u16_at};
-use super::{Link, LinkKind, Tunnel, TunnelPeer};
-use crate::model::Prefix;
+use super::{Link, LinkKind, Socket, Tunnel, TunnelPeer};
+use crate::model::{Owner, Prefix, Protocol};
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP};
 use netlink_sys::protocols::NETLINK_GENERIC;
 use std::net::{IpAddr, SocketAddr};
@@ -44,6 +44,20 @@ pub fn read(links: &[Link]) -> Result<Vec<Tunnel>, NetlinkError> {
         found.push(tunnel);
     }
     Ok(found)
+}
+
+/// Names the sockets on which tunnels are reached: the kernel holds them itself, and no process does.
+pub fn own(tunnels: &[Tunnel], sockets: &mut [Socket]) {
+    for socket in sockets {
+        let tunnel = tunnels.iter().find(|own| own.port == socket.local.port());
+        if let Some(tunnel) = tunnel
+            && socket.protocol == Protocol::UDP
+            && socket.owners.is_empty()
+        {
+            let process = Some(format!("WireGuard {}", tunnel.interface));
+            socket.owners.push(Owner { process, ..Owner::default() });
+        }
+    }
 }
 
 /// One message about a device; one with many peers comes in several.
