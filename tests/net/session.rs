@@ -36,7 +36,9 @@ impl Session {
             }
         });
         let mut session = Self { client, input, lines };
-        assert_eq!(session.ask("echo ready"), "ready", "no SSH session");
+        // Logging in takes long where the machine is emulated.
+        let ready = session.try_ask_within("echo ready", Duration::from_secs(60));
+        assert_eq!(ready.as_deref(), Some("ready"), "no SSH session");
         session
     }
 
@@ -48,10 +50,15 @@ impl Session {
 
     /// The same; `None` where the session is dead or silent.
     pub fn try_ask(&mut self, command: &str) -> Option<String> {
+        self.try_ask_within(command, PATIENCE)
+    }
+
+    /// The same, for a command that may take longer.
+    pub fn try_ask_within(&mut self, command: &str, patience: Duration) -> Option<String> {
         const END: &str = "--end of answer--";
         writeln!(self.input, "{{ {command}\n}} 2>&1 </dev/null; echo; echo '{END}'").ok()?;
         self.input.flush().ok()?;
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + patience;
         let mut answer = Vec::new();
         loop {
             let line =
