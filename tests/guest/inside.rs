@@ -8,7 +8,7 @@ use std::time::Duration;
 const INSIDE: &str = "FWCTL_TEST_GUEST";
 
 /// How long one test may take in the guest.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Runs `body`, written as a closure in a test function itself, in the guest: there this test alone
 /// is started again. Panics with what it printed where it fails.

@@ -183,11 +183,14 @@ fn emulator(directory: &Path, share: &Path, kernel: Kernel) -> Child {
     command.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
     command.args(["-nic", "none", "-device", "virtio-rng-pci"]);
     command.arg("-kernel").arg(image.join("vmlinuz")).arg("-initrd").arg(image.join("initrd"));
-    command.args(["-append", "console=ttyS0 loglevel=4 panic=-1 mitigations=off nokaslr audit=0"]);
+    // On a busy machine the timer's interrupt may come too late for the kernel's check of it, which
+    // would then wait for ever.
+    command
+        .arg("-append")
+        .arg("console=ttyS0 loglevel=4 panic=-1 no_timer_check mitigations=off nokaslr audit=0");
     command.args(["-chardev", "file,id=console,path=console.log", "-serial", "chardev:console"]);
     command.args(["-chardev", "socket,id=port,path=port", "-device", "virtio-serial"]);
     command.args(["-device", "virtserialport,chardev=port"]);
-    let mut shares = String::new();
     let mut add = |tag: &str, path: &Path, how: &str| {
         // A comma would end the value.
         let path = path.display().to_string().replace(',', ",,");
@@ -199,11 +202,11 @@ fn emulator(directory: &Path, share: &Path, kernel: Kernel) -> Child {
     let programs = std::env::current_exe().unwrap();
     let programs = programs.ancestors().nth(2).unwrap();
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for (tag, path) in [("repository", repository), ("programs", programs)] {
+    let mounts = [("repository", repository), ("programs", programs)].map(|(tag, path)| {
         add(tag, path, READ);
-        shares.extend([tag, " ", &path.display().to_string(), "\n"]);
-    }
-    fs::write(share.join("mounts"), shares).unwrap();
+        format!("{tag} {}\n", path.display())
+    });
+    fs::write(share.join("mounts"), mounts.concat()).unwrap();
     command.stdin(Stdio::null()).stdout(Stdio::null());
     let said = fs::File::create(directory.join("emulator.log")).unwrap();
     command.stderr(said).current_dir(directory);
