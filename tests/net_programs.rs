@@ -48,25 +48,47 @@ fn unknown(answer: &(Reach, String), words: &str) {
     assert!(answer.1.contains(words), "{answer:?}");
 }
 
-#[test]
-fn programs_make_unknown_what_passes_them_and_nothing_else() {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let lab = Lab::new();
-    let _web = lab.host.listen_tcp("[::]:80");
-    let open = |to: IpAddr| Probe::tcp(&lab.internet, (to, 80)).ask() == Answer::Open;
-    let all = |snapshot: &Snapshot| {
-        [(HOST_WAN_V4, Protocol::TCP), (HOST_WAN_V6, Protocol::TCP), (HOST_WAN_V4, Protocol::ICMP)]
-            .map(|(to, protocol)| ask(snapshot, to, protocol))
-    };
-    assert!(open(HOST_WAN_V4) && open(HOST_WAN_V6));
-    let without = look(&lab);
-    assert_eq!(all(&without), [OPEN, OPEN, OPEN]);
-    assert!(!said(&without, "BPF"), "{:?}", past_the_rules(&without));
+/// A host that answers on port 80, as long as no program drops.
+struct Ground {
+    lab: Lab,
+    _web: net::Listener,
+}
 
-    // At the input hook, of IPv4 alone.
-    let program = lab.host.enter(|| attach(Place::Netfilter(2, 1, -5), 0).unwrap());
-    assert!(!open(HOST_WAN_V4) && open(HOST_WAN_V6), "it drops");
-    let snapshot = look(&lab);
+impl Ground {
+    fn new() -> Self {
+        let lab = Lab::new();
+        let ground = Self { _web: lab.host.listen_tcp("[::]:80"), lab };
+        ground.is_plain();
+        ground
+    }
+
+    fn open(&self, to: IpAddr) -> bool {
+        Probe::tcp(&self.lab.internet, (to, 80)).ask() == Answer::Open
+    }
+
+    /// With no program in the way, which is neither found nor felt.
+    fn is_plain(&self) {
+        assert!(self.open(HOST_WAN_V4) && self.open(HOST_WAN_V6));
+        let without = look(&self.lab);
+        assert_eq!(all(&without), [OPEN, OPEN, OPEN]);
+        assert!(!said(&without, "BPF"), "{:?}", past_the_rules(&without));
+    }
+}
+
+/// What is said of port 80, and of pings.
+fn all(snapshot: &Snapshot) -> [(Reach, String); 3] {
+    [(HOST_WAN_V4, Protocol::TCP), (HOST_WAN_V6, Protocol::TCP), (HOST_WAN_V4, Protocol::ICMP)]
+        .map(|(to, protocol)| ask(snapshot, to, protocol))
+}
+
+/// At the input hook, of IPv4 alone.
+#[test]
+fn a_program_at_a_hook_makes_unknown_what_passes_it_and_nothing_else() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let ground = Ground::new();
+    let program = ground.lab.host.enter(|| attach(Place::Netfilter(2, 1, -5), 0).unwrap());
+    assert!(!ground.open(HOST_WAN_V4) && ground.open(HOST_WAN_V6), "it drops");
+    let snapshot = look(&ground.lab);
     let words = "a BPF program at the input hook for IPv4, priority -5";
     let [v4, v6, echo] = all(&snapshot);
     unknown(&v4, words);
@@ -74,12 +96,19 @@ fn programs_make_unknown_what_passes_them_and_nothing_else() {
     assert_eq!(v6, OPEN);
     assert!(said(&snapshot, words));
     drop(program);
+    ground.is_plain();
+}
 
-    // At the interface by which packets come in.
-    let index = lab.host.enter(|| net::interface_index("wan0"));
-    let program = lab.host.enter(|| attach(Place::Tcx(index), 2).unwrap());
-    assert!(!open(HOST_WAN_V4) && !open(HOST_WAN_V6), "it drops");
-    let snapshot = look(&lab);
+/// At the interface by which packets come in.
+#[test]
+fn a_program_at_an_interface_makes_unknown_what_comes_by_it_and_nothing_else() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let ground = Ground::new();
+    let host = &ground.lab.host;
+    let index = host.enter(|| net::interface_index("wan0"));
+    let program = host.enter(|| attach(Place::Tcx(index), 2).unwrap());
+    assert!(!ground.open(HOST_WAN_V4) && !ground.open(HOST_WAN_V6), "it drops");
+    let snapshot = look(&ground.lab);
     let words = "a BPF program (tcx) on what enters wan0";
     for answer in &all(&snapshot) {
         unknown(answer, words);
@@ -94,19 +123,26 @@ fn programs_make_unknown_what_passes_them_and_nothing_else() {
     assert_eq!(Analyzer::new(&snapshot).explain(&lan, None).verdict, Reach::Open);
     assert!(said(&snapshot, "a BPF program (tcx) sees what enters wan0"));
     drop(program);
+    ground.is_plain();
+}
 
-    // Before a socket is chosen: not for pings.
-    let namespace = File::open(lab.host.path()).unwrap();
-    let program = lab.host.enter(|| attach(Place::Sockets(namespace.as_fd()), 0).unwrap());
-    assert!(!open(HOST_WAN_V4) && !open(HOST_WAN_V6), "it drops");
-    let snapshot = look(&lab);
+/// Before a socket is chosen: not for pings.
+#[test]
+fn a_program_before_sockets_makes_unknown_what_they_get_and_nothing_else() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let ground = Ground::new();
+    let host = &ground.lab.host;
+    let namespace = File::open(host.path()).unwrap();
+    let program = host.enter(|| attach(Place::Sockets(namespace.as_fd()), 0).unwrap());
+    assert!(!ground.open(HOST_WAN_V4) && !ground.open(HOST_WAN_V6), "it drops");
+    let snapshot = look(&ground.lab);
     let [v4, v6, echo] = all(&snapshot);
     unknown(&v4, "BPF programs that choose sockets");
     unknown(&v6, "BPF programs that choose sockets");
     assert_eq!(echo, OPEN);
     assert!(said(&snapshot, "BPF_SK_LOOKUP"));
     drop(program);
-    assert_eq!(all(&look(&lab)), [OPEN, OPEN, OPEN]);
+    ground.is_plain();
 }
 
 /// This process in a control group of its own, back in its old one in the end.
