@@ -63,8 +63,8 @@ pub fn texts() -> Vec<Vec<u8>> {
     .to_vec()
 }
 
-/// A link, an address, a route and a socket as the kernel tells them, in few bytes, and what stands at
-/// hooks.
+/// Links, an address, a route, sockets, a neighbour, a policy and an association of IPsec, and what
+/// stands at hooks, as the kernel tells them, in few bytes.
 pub fn messages() -> Vec<Vec<u8>> {
     let message = |kind: u16, header: &[u8], attributes: &[(u16, &[u8])]| {
         let mut body = header.to_vec();
@@ -82,8 +82,23 @@ pub fn messages() -> Vec<Vec<u8>> {
     };
     let link = [0, 0, 1, 0, 2, 0, 0, 0, 0x43, 0x10, 1, 0, 0, 0, 0, 0];
     let kind = [&[10, 0, 1, 0][..], b"bridge", &[0, 0]].concat();
+    let ends = [[8, 0, 6, 0, 203, 0, 113, 10], [8, 0, 7, 0, 198, 51, 100, 7]].concat();
+    let gre = [&[8, 0, 1, 0][..], b"gre\0", &[20, 0, 2, 0], &ends].concat();
+    let policy = [&[0; 40][..], &[2, 0, 24, 24], &[0; 124]].concat();
+    let template =
+        [&[198, 51, 100, 7][..], &[0; 16], &[50, 0, 0, 0, 2, 0, 0, 0], &[0; 36]].concat();
+    let association = [&[0; 76][..], &[50], &[0; 135], &[2, 0], &[0; 10]].concat();
+    let around = [&[2, 0, 0x11, 0x94, 0x11, 0x94][..], &[0; 18]].concat();
     let mut all = vec![
         message(16, &link, &[(3, b"eth0\0"), (18, &kind), (10, &[3, 0, 0, 0])]),
+        message(16, &link, &[(3, b"gre1\0"), (18, &gre)]),
+        message(
+            28,
+            &[7, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0],
+            &[(1, &[198, 51, 100, 7]), (2, &[2; 6])],
+        ),
+        message(19, &policy, &[(5, &template), (31, &[7, 0, 0, 0])]),
+        message(16, &association, &[(20, &[0xa5; 100]), (4, &around)]),
         message(
             20,
             &[2, 24, 0, 0, 2, 0, 0, 0],

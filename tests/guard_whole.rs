@@ -9,18 +9,14 @@ mod support;
 use fwctl::guard::{Cause, Caution, What, lost_on};
 use fwctl::model::Protocol;
 use fwctl::model::nft::{Family, Table};
-use fwctl::observe::{LinkKind, Snapshot, Socket, SocketState, Tunnel, TunnelPeer};
+use fwctl::observe::{LinkKind, Snapshot, Tunnel, TunnelPeer};
 use std::net::SocketAddr;
-use support::{cautioned, host, judged, lost, refused_until_mended, session, ufw_host};
+use support::{
+    INTERNET, bare, cautioned, host, in_use, judged, lost, refused_until_mended, session, socket,
+    ufw_host,
+};
 
 const SSH: &str = "[[allow]]\nservice = [\"ssh\"]\n";
-const INTERNET: &str = "203.0.113.9:50123";
-
-fn in_use(mut host: Snapshot, remote: &str, local: &str, interface: &str) -> Snapshot {
-    host.ssh.sessions = vec![session(remote, local, interface)];
-    host
-}
-
 /// A table of somebody's whose input chain has this rule, in the form of a snapshot.
 fn neighbour(statements: &serde_json::Value) -> Table {
     serde_json::from_value(serde_json::json!({
@@ -42,21 +38,6 @@ fn dials_22() -> serde_json::Value {
         "left": [{ "selector": { "payload": { "base": "transport", "offset": 2, "len": 2 } } }],
         "op": "eq", "right": "0016"
     } })
-}
-
-fn socket(protocol: Protocol, local: &str, process: &str) -> Socket {
-    let owner = fwctl::model::Owner { process: Some(process.to_owned()), ..Default::default() };
-    Socket {
-        protocol,
-        local: local.parse().unwrap(),
-        remote: None,
-        state: SocketState::Listening,
-        v6only: false,
-        device: None,
-        uid: 0,
-        owners: vec![owner],
-        namespace: None,
-    }
 }
 
 #[test]
@@ -82,12 +63,6 @@ fn a_neighbour_that_keeps_ssh_out_is_named_with_its_command() {
 fn moved(host: &mut Snapshot) {
     host.ssh.listeners = vec!["0.0.0.0:2222".parse().unwrap()];
     host.sockets.retain(|socket| socket.local.port() != 22);
-}
-
-/// The host without any rules.
-fn bare(mut host: Snapshot) -> Snapshot {
-    host.ruleset.tables.clear();
-    host
 }
 
 #[test]
@@ -198,6 +173,8 @@ fn wireguard_needs_its_own_port_from_its_peer() {
     assert!(matches!(lost(&refusals)[0].cause, Cause::Unclear(_)), "{refusals:#?}");
     host.tunnels = vec![Tunnel {
         interface: "lan0".parse().unwrap(),
+        protocol: Protocol::UDP,
+        local: None,
         port: 51820,
         peers: vec![TunnelPeer {
             endpoint: "198.51.100.7:4500".parse().ok(),

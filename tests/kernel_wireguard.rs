@@ -184,6 +184,8 @@ fn guarded(outer: IpAddr, peer: IpAddr, inner: &str) -> (Vpn, Session) {
     assert_eq!(link["kind"], "wireguard");
     let expected = serde_json::json!([{
         "interface": "wg0",
+        "protocol": "udp",
+        "local": null,
         "port": PORT,
         "peers": [{
             "endpoint": SocketAddr::new(peer, 40001).to_string(),

@@ -53,6 +53,7 @@ mod tests {
             kind: LinkKind::Physical,
             up: true,
             master: None,
+            below: None,
             xdp: false,
             groups: None,
             addresses: Vec::new(),

@@ -1,11 +1,13 @@
-//! The layers below a way in: the VPN that a session comes by, and mosh's own port.
+//! The layers below a way in: what an interface stands on, the VPN that a session comes by, and
+//! mosh's own port.
 
+use super::outer::Inner;
 use super::ports::Door;
-use super::proof::{Found, Proof, words};
+use super::proof::{Found, Proof};
 use super::{Cause, Caution, Lost, What};
-use crate::analyze::{End, Reach};
-use crate::model::{Bind, IpFamily, PortRange, PortSpec, Protocol};
-use crate::observe::{LinkKind, Socket, SocketState, SshSession};
+use crate::analyze::End;
+use crate::model::{Bind, IfaceName, PortRange, PortSpec, Protocol};
+use crate::observe::{Link, LinkKind, Socket, SocketState, SshSession};
 use std::net::{IpAddr, SocketAddr};
 
 /// Programs that hold tunnels, and wait for their other end on a port.
@@ -22,72 +24,152 @@ const LISTENING: [&str; 9] = [
 ];
 /// Programs that hold tunnels, and connect out.
 const CONNECTING: [&str; 3] = ["tailscaled", "zerotier-one", "netbird"];
+/// The same, for interfaces of the point-to-point protocol.
+const PPP_LISTENING: [&str; 3] = ["xl2tpd", "pptpd", "accel-pppd"];
+const PPP_CONNECTING: [&str; 4] = ["pptpgw", "pptpcm", "openfortivpn", "sstpc"];
+/// Kinds of interfaces that nothing else on the host carries, or that lead to another part of it, by
+/// the kernel's names.
+const BARE: [&str; 19] = [
+    "team",
+    "hsr",
+    "prp",
+    "ipoib",
+    "ifb",
+    "nlmon",
+    "netkit",
+    "netdevsim",
+    "can",
+    "vcan",
+    "vxcan",
+    "dsa",
+    "rmnet",
+    "wwan",
+    "virt_wifi",
+    "batadv",
+    "macvtap",
+    "ipvtap",
+    "macsec",
+];
 
 impl Proof<'_, '_> {
     /// A session that comes by a VPN needs the VPN's own port too.
     pub(super) fn tunnel(&self, session: &SshSession, found: &mut Found) {
-        let Some(name) = &session.interface else { return };
+        let inner = Inner {
+            session,
+            source: session.remote,
+            destination: session.local,
+            protocol: Protocol::TCP,
+            interface: session.interface.clone(),
+            depth: 0,
+        };
+        self.ipsec(&inner, found);
+        self.interface(&inner, found);
+    }
+
+    /// What carries the packets of the interface by which these come.
+    pub(super) fn interface(&self, inner: &Inner<'_>, found: &mut Found) {
+        let Some(name) = self.lowest(inner.interface.as_ref()) else { return };
+        let inner = &Inner { interface: Some(name.clone()), ..inner.clone() };
         let link = self.snapshot.links.iter().find(|link| link.name == *name);
+        // L2TP's interfaces look like hardware, and bridges have ports.
+        if self.snapshot.tunnels.iter().any(|own| own.interface == *name) {
+            self.carried(inner, found);
+            return;
+        }
         match link.map(|link| &link.kind) {
-            Some(LinkKind::Wireguard) => self.wireguard(session, found),
-            Some(LinkKind::Tun) => self.process(session, found),
-            _ => {}
+            Some(LinkKind::Wireguard | LinkKind::Vxlan) => self.unknown(inner, found),
+            Some(LinkKind::Tun) => self.process(inner, (&LISTENING, &CONNECTING), found),
+            Some(LinkKind::Other(word)) => match word.as_str() {
+                // The kernel's own part of OpenVPN.
+                "ovpn" | "ovpn-dco" | "ovpn-dco-v2" => {
+                    self.process(inner, (&LISTENING, &CONNECTING), found);
+                }
+                "ppp" => self.ppp(inner, found),
+                // By policies of IPsec alone.
+                "xfrm" if self.is_by_ipsec(inner) => {}
+                "openvswitch" if !self.has_switched_tunnels() => {}
+                word if BARE.contains(&word) => {}
+                _ => self.unknown(inner, found),
+            },
+            Some(
+                LinkKind::Loopback
+                | LinkKind::Physical
+                | LinkKind::Bridge
+                | LinkKind::Veth
+                | LinkKind::Bond
+                | LinkKind::Vlan
+                | LinkKind::Macvlan
+                | LinkKind::Ipvlan
+                | LinkKind::Vrf
+                | LinkKind::Dummy,
+            )
+            | None => {}
         }
     }
 
-    fn wireguard(&self, session: &SshSession, found: &mut Found) {
-        let source = session.remote.ip().to_canonical();
-        let tunnels = self.snapshot.tunnels.iter();
-        let mut tunnels = tunnels.filter(|own| Some(&own.interface) == session.interface.as_ref());
-        let Some(tunnel) = tunnels.next() else {
-            self.unknown(session, found);
-            return;
-        };
-        let Ok(range) = PortRange::single(tunnel.port) else {
-            self.unknown(session, found);
-            return;
-        };
-        let port = PortSpec::Ports(Protocol::UDP, range);
-        let peer = tunnel.peers.iter().find(|own| own.allowed.iter().any(|to| to.contains(source)));
-        let Some(end) = peer.and_then(|peer| peer.endpoint) else {
-            self.ports(session, &[port], found);
-            return;
-        };
-        let address = end.ip().to_canonical();
-        let Some(from) = self.later.way_of(address) else {
-            let by = format!("the interface by which {address} comes");
-            found.lost(lost(session, Cause::Unclear(vec![by]), (port, address.to_string())));
-            return;
-        };
-        let mut first = None;
-        for own in self.later.own_addresses(IpFamily::of(address)) {
-            let to = SocketAddr::new(own, tunnel.port);
-            let mut packet = Self::packet(&from, address, to, Protocol::UDP);
-            packet.source_port = end.port();
-            let told = self.later.fare(&packet, &|end: &End| end.fate.passes());
-            if matches!(told.summary.reach, Reach::Open | Reach::Limited) {
-                return;
+    /// The interface whose frames these are in the end: below a VLAN, macvlan or the like.
+    fn lowest<'a>(&'a self, name: Option<&'a IfaceName>) -> Option<&'a IfaceName> {
+        let mut name = name?;
+        for _ in 0..self.snapshot.links.len() {
+            let link = self.snapshot.links.iter().find(|link| link.name == *name);
+            match link.and_then(|link| link.below.as_ref()) {
+                Some(below) => name = below,
+                None => break,
             }
-            first.get_or_insert(told);
         }
-        let cause = first.map_or(Cause::Host("it has no address there".to_owned()), |told| {
-            self.cause(&told, &from, (Protocol::UDP, tunnel.port))
-        });
-        found.lost(lost(session, cause, (port, words(address, Some(&from)))));
+        Some(name)
+    }
+
+    /// Whether Open vSwitch, which tells neither ports nor ends of them, has tunnels.
+    fn has_switched_tunnels(&self) -> bool {
+        let is_tunnel =
+            |link: &Link| self.snapshot.tunnels.iter().any(|t| t.interface == link.name);
+        let switched =
+            |link: &Link| link.master.as_ref().is_some_and(|own| own.as_str() == "ovs-system");
+        self.snapshot.links.iter().any(|link| switched(link) && is_tunnel(link))
+    }
+
+    /// The point-to-point protocol: a VPN (L2TP, PPTP), or what the host itself is connected by
+    /// (PPPoE, a modem), which carries no packets over IP.
+    fn ppp(&self, inner: &Inner<'_>, found: &mut Found) {
+        let mut defaults = self.snapshot.routes.iter().filter(|route| route.is_default());
+        let uplink = defaults.any(|route| route.interface == inner.interface);
+        let connects = self.held(&PPP_CONNECTING).next().is_some();
+        if uplink && !connects {
+            return;
+        }
+        self.process(inner, (&PPP_LISTENING, &PPP_CONNECTING), found);
+        let pptp = |(socket, _): (&Socket, &str)| {
+            (socket.protocol, socket.local.port()) == (Protocol::TCP, 1723)
+        };
+        if self.held(&PPP_LISTENING).filter(|own| own.0.state == SocketState::Listening).any(pptp) {
+            // RFC 2637, section 4.
+            self.ports(inner, &[PortSpec::Protocol(Protocol(47))], Bind::AnyIpv4, found);
+        }
+    }
+
+    /// Sockets that these programs hold.
+    fn held<'a>(
+        &'a self,
+        programs: &'a [&'static str],
+    ) -> impl Iterator<Item = (&'a Socket, &'a str)> {
+        let sockets = self.snapshot.sockets.iter().filter(|own| own.namespace.is_none());
+        sockets.filter_map(move |socket| {
+            let mut owners = socket.owners.iter().filter_map(|own| own.process.as_deref());
+            owners.find(|own| programs.contains(own)).map(|program| (socket, program))
+        })
     }
 
     /// A tunnel that a process holds.
-    fn process(&self, session: &SshSession, found: &mut Found) {
-        let held = |names: &'static [&str]| {
-            let sockets = self.snapshot.sockets.iter().filter(|own| own.namespace.is_none());
-            sockets.filter_map(move |socket| {
-                let mut owners = socket.owners.iter().filter_map(|own| own.process.as_deref());
-                owners.find(|own| names.contains(own)).map(|program| (socket, program))
-            })
-        };
-        let listening = |own: &(&Socket, &str)| own.0.state == SocketState::Listening;
-        let ports: Vec<PortSpec> = held(&LISTENING)
-            .filter(listening)
+    fn process(
+        &self,
+        inner: &Inner<'_>,
+        (listening, connecting): (&[&'static str], &[&'static str]),
+        found: &mut Found,
+    ) {
+        let ports: Vec<PortSpec> = self
+            .held(listening)
+            .filter(|(socket, _)| socket.state == SocketState::Listening)
             .filter(|(socket, _)| !socket.local.ip().to_canonical().is_loopback())
             .filter_map(|(socket, _)| {
                 let range = PortRange::single(socket.local.port()).ok()?;
@@ -95,32 +177,41 @@ impl Proof<'_, '_> {
             })
             .collect();
         if !ports.is_empty() {
-            self.ports(session, &ports, found);
-        } else if let Some((_, program)) = held(&CONNECTING).next() {
+            self.ports(inner, &ports, Bind::Any, found);
+        } else if let Some((_, program)) = self.held(connecting).next() {
             found.caution(Caution::ConnectsOut {
-                source: session.remote.ip().to_canonical(),
+                source: inner.session.remote.ip().to_canonical(),
                 program: program.to_owned(),
             });
         } else {
-            self.unknown(session, found);
+            self.unknown(inner, found);
         }
     }
 
-    /// Ports that the other end must reach, wherever it is.
-    fn ports(&self, session: &SshSession, ports: &[PortSpec], found: &mut Found) {
+    /// Ports or protocols that the other end must reach, wherever it is.
+    pub(super) fn ports(
+        &self,
+        inner: &Inner<'_>,
+        ports: &[PortSpec],
+        bind: Bind,
+        found: &mut Found,
+    ) {
         for port in ports {
-            let PortSpec::Ports(protocol, range) = port else { continue };
+            let dialled = match *port {
+                PortSpec::Ports(protocol, range) => (protocol, range.first()),
+                PortSpec::Protocol(protocol) => (protocol, 0),
+                PortSpec::All => continue,
+            };
             let arrives = |end: &End| end.fate.passes();
-            let dialled = (*protocol, range.first());
-            let door = Door { dialled, bind: Bind::Any, arrives: &arrives };
+            let door = Door { dialled, bind, arrives: &arrives };
             if let Some(shut) = self.shut(&door, &[], found) {
-                found.lost(lost(session, shut.cause, (*port, shut.from)));
+                found.lost(inner.lost(shut.cause, (*port, shut.from)));
             }
         }
     }
 
-    /// Nobody knows the VPN's port, unless `guard.keep` names it, which is proved there.
-    fn unknown(&self, session: &SshSession, found: &mut Found) {
+    /// Nobody knows the VPN's port, unless `guard.keep` names it.
+    pub(super) fn unknown(&self, inner: &Inner<'_>, found: &mut Found) {
         let ssh: Vec<u16> = self.snapshot.ssh.listeners.iter().map(SocketAddr::port).collect();
         let listens = |protocol: Protocol, range: PortRange| {
             self.snapshot.sockets.iter().any(|own| {
@@ -129,17 +220,20 @@ impl Proof<'_, '_> {
                     && range.contains(own.local.port())
             })
         };
-        let named = self.policy.guard.keep.iter().any(|port| match port {
+        let named = self.policy.guard.keep.iter().filter(|port| match port {
             PortSpec::Ports(protocol, range) => {
                 !ssh.iter().any(|own| range.contains(*own)) && listens(*protocol, *range)
             }
-            PortSpec::Protocol(_) | PortSpec::All => false,
+            PortSpec::Protocol(_) => true,
+            PortSpec::All => false,
         });
-        if !named && let Some(name) = &session.interface {
+        let named: Vec<PortSpec> = named.copied().collect();
+        if !named.is_empty() {
+            self.ports(inner, &named, Bind::Any, found);
+        } else if let Some(name) = &inner.interface {
             let what = format!("the port on which the VPN of {name} is reached");
             let from = "internet".to_owned();
-            let lost = lost(session, Cause::Unclear(vec![what]), (PortSpec::All, from));
-            found.lost(lost);
+            found.lost(inner.lost(Cause::Unclear(vec![what]), (PortSpec::All, from)));
         }
     }
 
@@ -175,20 +269,5 @@ impl Proof<'_, '_> {
                 });
             }
         }
-    }
-}
-
-/// The tunnel of a session that comes by an interface.
-fn lost(session: &SshSession, cause: Cause, (port, from): (PortSpec, String)) -> Lost {
-    let interface = session.interface.clone();
-    Lost {
-        what: What::Tunnel {
-            interface: interface.expect("a session without one is not asked about"),
-            remote: session.remote,
-        },
-        from,
-        port,
-        witness: None,
-        cause,
     }
 }

@@ -53,6 +53,11 @@ pub enum What {
         /// The client of the session.
         remote: SocketAddr,
     },
+    /// The other end of IPsec, by which a live SSH session comes, could not reach the host.
+    Ipsec {
+        /// The client of the session.
+        remote: SocketAddr,
+    },
     /// A mosh session could not be reached.
     Mosh,
 }
@@ -65,7 +70,7 @@ impl What {
             Self::Running { .. } => "running-session",
             Self::Listener(_) => "sshd",
             Self::Keep => "keep",
-            Self::Tunnel { .. } => "vpn",
+            Self::Tunnel { .. } | Self::Ipsec { .. } => "vpn",
             Self::Mosh => "mosh",
         }
     }
@@ -148,6 +153,14 @@ impl Lost {
                 "a live SSH session from {} comes by {interface}, and the other end of that VPN \
                  could not reach {}: {}",
                 remote.ip().to_canonical(),
+                self.port,
+                self.cause
+            ),
+            What::Ipsec { remote } => format!(
+                "a live SSH session from {} comes by IPsec, and its other end, {}, could not reach \
+                 {}: {}",
+                remote.ip().to_canonical(),
+                self.from,
                 self.port,
                 self.cause
             ),

@@ -55,7 +55,7 @@ pub(super) fn advice(lost: &Lost) -> Option<String> {
              say with `--override-guard` that you have another way in"
                 .to_owned(),
         ),
-        (Cause::Unclear(_), What::Tunnel { .. }) => Some(
+        (Cause::Unclear(_), What::Tunnel { .. } | What::Ipsec { .. }) => Some(
             "say which port the VPN needs, so that it can be proved: `[guard]` with \
              `keep = [\"ssh\", \"1194/udp\"]`"
                 .to_owned(),
@@ -73,7 +73,7 @@ pub(super) fn advice(lost: &Lost) -> Option<String> {
 fn command(lost: &Lost, rule: &Decider, manager: Option<&str>) -> String {
     let (port, protocol) = match lost.port {
         PortSpec::Ports(protocol, range) => (range.to_string(), protocol),
-        PortSpec::Protocol(protocol) => (String::new(), protocol),
+        PortSpec::Protocol(protocol) => return command_for(lost, rule, manager, protocol),
         PortSpec::All => (String::new(), Protocol::TCP),
     };
     let source = lost.witness.as_deref().and_then(|own| own.split(' ').next());
@@ -87,6 +87,31 @@ fn command(lost: &Lost, rule: &Decider, manager: Option<&str>) -> String {
             None => "`fail2ban-client unban ADDRESS`".to_owned(),
         },
         _ => by_hand(rule, &port, protocol),
+    }
+}
+
+/// The same for a protocol without ports.
+fn command_for(lost: &Lost, rule: &Decider, manager: Option<&str>, protocol: Protocol) -> String {
+    let builtin = matches!(rule.chain.as_str(), "INPUT" | "FORWARD");
+    let number = protocol.0;
+    let chain = &rule.chain;
+    // Those that ufw(8) knows: igmp, ipv6, gre, esp, ah.
+    let known = matches!(number, 2 | 41 | 47 | 50 | 51);
+    let from = if lost.from == "internet" { "any" } else { &lost.from };
+    match (manager, rule.table.as_str(), rule.handle) {
+        (Some("ufw"), ..) if known => format!("`ufw allow proto {protocol} from {from}`"),
+        (Some("ufw"), ..) => format!(
+            "`-A ufw-before-input -p {number} -j ACCEPT` in /etc/ufw/before.rules, then `ufw reload`"
+        ),
+        (Some("firewalld"), ..) => {
+            format!("`firewall-cmd --permanent --add-protocol={number} && firewall-cmd --reload`")
+        }
+        (_, "ip filter", _) if builtin => format!("`iptables -I {chain} -p {number} -j ACCEPT`"),
+        (_, "ip6 filter", _) if builtin => format!("`ip6tables -I {chain} -p {number} -j ACCEPT`"),
+        (_, table, Some(handle)) => format!("`nft delete rule {table} {chain} handle {handle}`"),
+        (_, table, None) => {
+            format!("`nft insert rule {table} {chain} meta l4proto {number} accept`")
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod caution;
 mod layers;
 mod lost;
 mod mend;
+mod outer;
 mod ports;
 mod proof;
 mod refusal;

@@ -5,7 +5,8 @@
 
 use super::engines::convert;
 use super::{
-    EngineKind, bpf, cgroup, conntrack, groups, hooks, host, ipset, links, processes, sockets,
+    EngineKind, bpf, cgroup, conntrack, forwarding, groups, hooks, host, ipsec, ipset, l2tp, links,
+    processes, sockets, tunnels,
 };
 use bollard::models::{ContainerInspectResponse, ContainerSummary, Network, SystemInfo};
 
@@ -36,13 +37,19 @@ pub fn engine_answer(text: &str) -> usize {
         + usize::from(convert::may_be_in_swarm(&networks))
 }
 
-/// Messages of rtnetlink, of the kernel's diagnosis of sockets, of IP sets and of hooks, and what bpf(2)
-/// tells of a link.
+/// Messages of rtnetlink, of the kernel's diagnosis of sockets, of IP sets, of IPsec, of L2TP and of
+/// hooks, and what bpf(2) tells of a link.
 pub fn netlink(bytes: &[u8]) -> usize {
     let programs = usize::from(bpf::program(bytes).is_some());
+    let mut learned = forwarding::Forwarding::default();
+    learned.take(bytes);
     links::from_messages(bytes)
         + sockets::from_message(bytes)
         + ipset::from_message(bytes)
+        + tunnels::from_message(bytes, |_| "tunnel".parse().ok()).len()
+        + learned.ends_of(0).len()
+        + ipsec::from_message(bytes)
+        + usize::from(l2tp::carrier(bytes).is_some() || l2tp::interface(bytes).is_some())
         + programs
         + hooks::decode(bytes).len()
 }

@@ -46,19 +46,20 @@ pub fn read() -> Result<Network, NetlinkError> {
     for message in collect(&mut channel, link, &mut network.unreadable)? {
         if let RouteNetlinkMessage::NewLink(message) = message {
             match to_link(&message) {
-                Some(link) => {
-                    let name = link.0.name.as_str();
+                Some(read) => {
+                    let name = read.link.name.as_str();
                     network.settings.0.extend(sysctls::of_link(name, &message.attributes));
-                    found.push(link);
+                    found.push(read);
                 }
                 None => network.unreadable += 1,
             }
         }
     }
     let names: BTreeMap<u32, IfaceName> =
-        found.iter().map(|(link, _)| (link.index, link.name.clone())).collect();
-    for (mut link, master) in found {
+        found.iter().map(|read| (read.link.index, read.link.name.clone())).collect();
+    for Read { mut link, master, below } in found {
         link.master = master.and_then(|index| names.get(&index).cloned());
+        link.below = below.and_then(|index| names.get(&index).cloned());
         network.links.push(link);
     }
     network.links.sort_by_key(|link| link.index);
@@ -104,7 +105,7 @@ pub(super) fn all() -> Result<Vec<Link>, NetlinkError> {
     let request = || RouteNetlinkMessage::GetLink(LinkMessage::default());
     let messages = collect(&mut channel, request, &mut 0)?;
     let links = messages.into_iter().filter_map(|message| match message {
-        RouteNetlinkMessage::NewLink(message) => to_link(&message).map(|(link, _)| link),
+        RouteNetlinkMessage::NewLink(message) => to_link(&message).map(|read| read.link),
         _ => None,
     });
     Ok(links.collect())
@@ -153,16 +154,24 @@ fn collect(
     }
 }
 
-/// The link, and the index of its master.
-fn to_link(message: &LinkMessage) -> Option<(Link, Option<u32>)> {
+/// A link, and the indexes of what it is a port of and of what it stands on.
+struct Read {
+    link: Link,
+    master: Option<u32>,
+    below: Option<u32>,
+}
+
+fn to_link(message: &LinkMessage) -> Option<Read> {
     let mut name = None;
-    let mut master = None;
+    let (mut master, mut below, mut elsewhere) = (None, None, false);
     let mut kind = None;
     let mut xdp = false;
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(text) => name = text.parse::<IfaceName>().ok(),
             LinkAttribute::Controller(index) => master = Some(*index),
+            LinkAttribute::Link(index) => below = Some(*index),
+            LinkAttribute::LinkNetNsId(_) => elsewhere = true,
             LinkAttribute::LinkInfo(infos) => {
                 for info in infos {
                     if let LinkInfo::Kind(word) = info {
@@ -185,17 +194,38 @@ fn to_link(message: &LinkMessage) -> Option<(Link, Option<u32>)> {
     });
     let up = message.header.flags.contains(LinkFlags::Up);
     let index = message.header.index;
+    // Of tunnels it is only by which interface they send.
+    below = below.filter(|_| !elsewhere && stands_on_another(&kind));
     let link = Link {
         index,
         name: name?,
         kind,
         up,
         master: None,
+        below: None,
         xdp,
         addresses: Vec::new(),
         groups: None,
     };
-    Some((link, master))
+    Some(Read { link, master, below })
+}
+
+/// Whether frames of an interface of this kind are those of another interface.
+fn stands_on_another(kind: &LinkKind) -> bool {
+    match kind {
+        LinkKind::Vlan | LinkKind::Macvlan | LinkKind::Ipvlan => true,
+        LinkKind::Other(word) => matches!(word.as_str(), "macvtap" | "ipvtap" | "macsec"),
+        LinkKind::Loopback
+        | LinkKind::Physical
+        | LinkKind::Bridge
+        | LinkKind::Veth
+        | LinkKind::Tun
+        | LinkKind::Bond
+        | LinkKind::Vxlan
+        | LinkKind::Wireguard
+        | LinkKind::Vrf
+        | LinkKind::Dummy => false,
+    }
 }
 
 /// The kind that the kernel names so (`rtnl_link_ops.kind`).

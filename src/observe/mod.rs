@@ -20,6 +20,8 @@ mod engines;
 mod flows;
 #[doc(hidden)]
 pub mod foreign;
+mod forwarding;
+mod generic;
 mod groups;
 mod handlers;
 mod hooks;
@@ -29,9 +31,11 @@ mod hooks;
 )]
 mod host;
 mod installed;
+mod ipsec;
 mod ipset;
 mod journal;
 mod json;
+mod l2tp;
 pub mod legacy;
 mod links;
 mod logins;
@@ -46,6 +50,7 @@ mod sockets;
 mod ssh;
 mod sshd_config;
 mod sysctls;
+mod tunnels;
 mod wireguard;
 
 pub use endpoints::endpoints;
@@ -58,9 +63,9 @@ pub use logins::{Login, Logins};
 pub use snapshot::{
     Address, Attempt, By, ConntrackPresence, Container, ContainerNetwork, ContainerState, End,
     Engine, EngineKind, EngineState, FORMAT, Flow, Handler, HookEntry, HookPoint, Host, How,
-    Installed, IpSet, IpSetElement, Link, LinkKind, PublishedPort, Registrant, Route,
-    RoutingAction, RoutingRule, Snapshot, Socket, SocketState, Ssh, SshSession, Sysctls, Tunnel,
-    TunnelPeer, Warning,
+    Installed, IpSet, IpSetElement, Ipsec, IpsecAssociation, IpsecCarried, IpsecPolicy, Link,
+    LinkKind, PublishedPort, Registrant, Route, RoutingAction, RoutingRule, Snapshot, Socket,
+    SocketState, Ssh, SshSession, Sysctls, Tunnel, TunnelPeer, Warning,
 };
 pub use sshd_config::ssh_ports;
 
@@ -178,10 +183,23 @@ pub fn observe_with(
             );
             warnings.push(Warning { subject: "links".into(), message });
         }
-        let tunnels = wireguard::read(&network.links).unwrap_or_else(|error| {
-            let message = format!("WireGuard's ports and peers could not be read: {error}");
-            warnings.push(Warning { subject: "wireguard".into(), message });
-            Vec::new()
+        let mut tunnels = Vec::new();
+        for (subject, what, read) in [
+            ("wireguard", "WireGuard's ports and peers", wireguard::read(&network.links)),
+            ("tunnels", "what tunnels are carried by", tunnels::read(&network.links)),
+        ] {
+            match read {
+                Ok(own) => tunnels.extend(own),
+                Err(error) => {
+                    let message = format!("{what} could not be read: {error}");
+                    warnings.push(Warning { subject: subject.into(), message });
+                }
+            }
+        }
+        let ipsec = ipsec::read(&network.links).unwrap_or_else(|error| {
+            let message = format!("what comes by IPsec could not be read: {error}");
+            warnings.push(Warning { subject: "ipsec".into(), message });
+            Ipsec::default()
         });
         groups::add(&mut network.links);
         let mut sysctls = sysctls::read(Path::new("/proc/sys/net"));
@@ -234,7 +252,7 @@ pub fn observe_with(
         handlers.extend(apart::read(&holders.namespaces, holders.own_namespace, whose));
         let mut owners = sockets::Owners::new(&found.holders, &mut processes, &names);
         let mut all = owners.sockets(&found.sockets, None, &network.links);
-        wireguard::own(&tunnels, &mut all);
+        tunnels::own(&network.links, &tunnels, &mut all);
         let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
         let ground = ssh::Ground {
             raw: &found.sockets,
@@ -331,6 +349,7 @@ pub fn observe_with(
             engines,
             ssh,
             tunnels,
+            ipsec,
             installed,
             attempt,
             last_generation: generations(&options.root.join(GENERATIONS))

@@ -89,6 +89,13 @@ impl Channel {
         self.exchange(&bytes, each)
     }
 
+    /// Forgets what the kernel has answered, where secrets were among it.
+    pub fn wipe(&mut self) {
+        self.buffer.fill(0);
+        // Else the compiler may leave it out in front of the end of its life.
+        std::hint::black_box(&mut self.buffer);
+    }
+
     /// Sends a request, and gives every message of the answer but its end to `each`.
     fn exchange(
         &mut self,

@@ -4,12 +4,14 @@
 
 mod hooks;
 mod network;
+mod tunnels;
 
 pub use hooks::{HookEntry, HookPoint, Registrant};
 pub use network::{
     Address, Handler, IpSet, IpSetElement, Link, LinkKind, Route, RoutingAction, RoutingRule,
     Sysctls,
 };
+pub use tunnels::{Ipsec, IpsecAssociation, IpsecCarried, IpsecPolicy, Tunnel, TunnelPeer};
 
 use crate::model::nft::Ruleset;
 use crate::model::{IfaceName, Owner, Prefix, Protocol};
@@ -62,9 +64,12 @@ pub struct Snapshot {
     pub engines: Vec<Engine>,
     /// SSH.
     pub ssh: Ssh,
-    /// WireGuard's tunnels.
+    /// What carries the packets of interfaces over IP.
     #[serde(default)]
     pub tunnels: Vec<Tunnel>,
+    /// What comes by IPsec.
+    #[serde(default)]
+    pub ipsec: Ipsec,
     /// What fwctl itself has put there.
     #[serde(default)]
     pub installed: Option<Installed>,
@@ -310,26 +315,6 @@ pub struct Flow {
     pub since: Option<jiff::Timestamp>,
     /// Whether connection tracking knows it; else its socket alone does.
     pub tracked: bool,
-}
-
-/// A WireGuard interface.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tunnel {
-    /// Its name.
-    pub interface: IfaceName,
-    /// The UDP port on which it listens.
-    pub port: u16,
-    /// Its peers, without their keys.
-    pub peers: Vec<TunnelPeer>,
-}
-
-/// A peer of a WireGuard interface.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TunnelPeer {
-    /// From where its packets came last; `None` where none did yet.
-    pub endpoint: Option<SocketAddr>,
-    /// The addresses that it may send from.
-    pub allowed: Vec<Prefix>,
 }
 
 /// What fwctl itself has put on the host.

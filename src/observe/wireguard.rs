@@ -1,19 +1,14 @@
 //! WireGuard interfaces → the UDP port that each listens on, and from where its peers come.
 //!
-//! Neither keys nor anything else that is secret is kept. Numbers are those of linux/wireguard.h and
-//! linux/genetlink.h.
+//! Neither keys nor anything else that is secret is kept. Numbers are those of linux/wireguard.h.
 
+use super::generic::{self, GENLMSGHDR};
 use super::netlink::{Channel, HEADER, NetlinkError, attribute, attributes, u16_at};
-use super::{Link, LinkKind, Socket, Tunnel, TunnelPeer};
-use crate::model::{Owner, Prefix, Protocol};
-use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP};
+use super::{Link, LinkKind, Tunnel, TunnelPeer};
+use crate::model::{IfaceName, Prefix, Protocol};
+use netlink_packet_core::NLM_F_DUMP;
 use netlink_sys::protocols::NETLINK_GENERIC;
 use std::net::{IpAddr, SocketAddr};
-
-/// `GENL_ID_CTRL`.
-const CONTROL: u16 = 0x10;
-/// The length of `struct genlmsghdr`.
-const GENLMSGHDR: usize = 4;
 
 /// The tunnels of these interfaces.
 pub fn read(links: &[Link]) -> Result<Vec<Tunnel>, NetlinkError> {
@@ -22,22 +17,13 @@ pub fn read(links: &[Link]) -> Result<Vec<Tunnel>, NetlinkError> {
         return Ok(Vec::new());
     }
     let mut channel = Channel::open(NETLINK_GENERIC)?;
-    // CTRL_CMD_GETFAMILY, version 1; CTRL_ATTR_FAMILY_NAME.
-    let mut request = vec![3, 1, 0, 0];
-    request.extend(attribute(2, b"wireguard\0"));
-    let mut family = None;
-    channel.ask(CONTROL, NLM_F_ACK, &request, |message| {
-        let body = message.get(HEADER + GENLMSGHDR..).unwrap_or_default();
-        // CTRL_ATTR_FAMILY_ID.
-        family = attributes(body).find(|(kind, _)| *kind == 1).and_then(|(_, id)| u16_at(id, 0));
-    })?;
-    let family = family.ok_or(NetlinkError::Truncated)?;
+    let family = generic::family(&mut channel, "wireguard")?;
     let mut found = Vec::new();
     for link in ours {
         // WG_CMD_GET_DEVICE, version 1; WGDEVICE_A_IFNAME.
         let mut request = vec![0, 1, 0, 0];
         request.extend(attribute(2, format!("{}\0", link.name).as_bytes()));
-        let mut tunnel = Tunnel { interface: link.name.clone(), port: 0, peers: Vec::new() };
+        let mut tunnel = unread(link.name.clone());
         channel.ask(family, NLM_F_DUMP, &request, |message| {
             device(message.get(HEADER + GENLMSGHDR..).unwrap_or_default(), &mut tunnel);
         })?;
@@ -46,18 +32,8 @@ pub fn read(links: &[Link]) -> Result<Vec<Tunnel>, NetlinkError> {
     Ok(found)
 }
 
-/// Names the sockets on which tunnels are reached: the kernel holds them itself, and no process does.
-pub fn own(tunnels: &[Tunnel], sockets: &mut [Socket]) {
-    for socket in sockets {
-        let tunnel = tunnels.iter().find(|own| own.port == socket.local.port());
-        if let Some(tunnel) = tunnel
-            && socket.protocol == Protocol::UDP
-            && socket.owners.is_empty()
-        {
-            let process = Some(format!("WireGuard {}", tunnel.interface));
-            socket.owners.push(Owner { process, ..Owner::default() });
-        }
-    }
+fn unread(interface: IfaceName) -> Tunnel {
+    Tunnel { interface, protocol: Protocol::UDP, local: None, port: 0, peers: Vec::new() }
 }
 
 /// One message about a device; one with many peers comes in several.
@@ -124,8 +100,7 @@ mod tests {
         let peer = [attribute(1, &[7; 32]), attribute(4, &end), attribute(9, &ips)].concat();
         let body =
             [attribute(6, &51820_u16.to_ne_bytes()), attribute(8, &attribute(0, &peer))].concat();
-        let mut tunnel =
-            Tunnel { interface: "wg0".parse().expect("a name"), port: 0, peers: Vec::new() };
+        let mut tunnel = unread("wg0".parse().expect("a name"));
         device(&body, &mut tunnel);
         assert_eq!(tunnel.port, 51820);
         let peer = &tunnel.peers[0];

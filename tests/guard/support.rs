@@ -4,10 +4,14 @@
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 use fwctl::guard::{Caution, Lost, Refusal, guard};
-use fwctl::observe::{Snapshot, SshSession};
+use fwctl::model::{Owner, Protocol};
+use fwctl::observe::{Snapshot, Socket, SocketState, SshSession};
 use fwctl::plan::plan;
 use fwctl::policy::{self, MemoryFiles, Policy};
 use std::path::Path;
+
+/// A client.
+pub const INTERNET: &str = "203.0.113.9:50123";
 
 /// A host with sshd on port 22 of both IP versions, and nobody logged in.
 pub fn host() -> Snapshot {
@@ -25,6 +29,32 @@ pub fn session(remote: &str, local: &str, interface: &str) -> SshSession {
         interface: Some(interface.parse().unwrap()),
         user: Some("root".to_owned()),
         own: true,
+    }
+}
+
+pub fn in_use(mut host: Snapshot, remote: &str, local: &str, interface: &str) -> Snapshot {
+    host.ssh.sessions = vec![session(remote, local, interface)];
+    host
+}
+
+/// The host without any rules.
+pub fn bare(mut host: Snapshot) -> Snapshot {
+    host.ruleset.tables.clear();
+    host
+}
+
+pub fn socket(protocol: Protocol, local: &str, process: &str) -> Socket {
+    let owner = Owner { process: Some(process.to_owned()), ..Default::default() };
+    Socket {
+        protocol,
+        local: local.parse().unwrap(),
+        remote: None,
+        state: SocketState::Listening,
+        v6only: false,
+        device: None,
+        uid: 0,
+        owners: vec![owner],
+        namespace: None,
     }
 }
 

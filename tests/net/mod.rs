@@ -22,6 +22,7 @@
 // Each test file compiles this module anew and uses a part of it.
 #![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::missing_panics_doc)]
 
+mod admin;
 mod bpf;
 mod flood;
 mod generation;
@@ -32,6 +33,7 @@ mod namespace;
 mod probe;
 mod session;
 
+pub use admin::{Admin, fix};
 pub use bpf::{Attached, Place, attach};
 pub use flood::{Flood, Flooded};
 pub use host::{Host, sorted, timeless};

@@ -21,6 +21,9 @@ pub struct Link {
     /// The bridge, bond or VRF that it is a port of.
     #[serde(default)]
     pub master: Option<IfaceName>,
+    /// The interface below a VLAN, macvlan, ipvlan or MACsec.
+    #[serde(default)]
+    pub below: Option<IfaceName>,
     /// Whether an XDP program is attached.
     #[serde(default)]
     pub xdp: bool,

@@ -40,9 +40,9 @@ pub struct Target {
 }
 
 impl Target {
-    /// A port of the host, at an address that no rule names.
+    /// A port of the host, at an address that no rule names; 0 for a protocol without ports.
     pub fn port(protocol: Protocol, port: u16) -> Self {
-        Self { protocol, port: Some(port), dialled: None, network: None }
+        Self { protocol, port: (port != 0).then_some(port), dialled: None, network: None }
     }
 
     fn spec(&self) -> PortSpec {
