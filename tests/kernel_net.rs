@@ -19,11 +19,6 @@ fn the_analysis_says_what_this_kernel_does() {
     shared().test("net_analyze", "FWCTL_ANALYZE_RULESETS=5", "--skip misreads");
 }
 
-#[test]
-fn rulesets_compare_as_packets_do() {
-    shared().test("net_compare", "FWCTL_COMPARE_RULESETS=3", "");
-}
-
 /// The kernel has no programs at hooks of netfilter before 6.4, and at an interface by tcx not
 /// before 6.6.
 #[test]
