@@ -80,45 +80,49 @@ pub fn prospects(
     }
     let questions: Vec<Question<'_>> = parts
         .iter()
-        .flat_map(|endpoint| arrivals.iter().map(move |arrival| (endpoint, arrival)))
+        .enumerate()
+        .flat_map(|part| arrivals.iter().map(move |arrival| (part, arrival)))
         .filter(|(_, (_, _, ways))| !ways.is_empty())
-        .filter_map(|(endpoint, (zone, family, ways))| {
+        .filter_map(|((part, endpoint), (zone, family, ways))| {
             let says = says(&now, &judge, endpoint, zone, *family)?;
-            Some(Question { endpoint, zone, family: *family, ways, says })
+            Some(Question { part, endpoint, zone, family: *family, ways, says })
         })
         .collect();
     let (before, after) = match predicted {
-        None => (answers(&now, &questions), None),
+        None => {
+            let now = answers(&now, &questions);
+            (reaches(&now), now)
+        }
         Some(predicted) => {
             let recipe = live.recipe();
             std::thread::scope(|scope| {
                 let before = scope.spawn(|| {
                     let again = recipe.analyzer();
-                    answers(&Asked::new(&again, Some(&judge), &arrivals), &questions)
+                    reaches(&answers(&Asked::new(&again, Some(&judge), &arrivals), &questions))
                 });
-                let later = Asked::new(predicted, Some(&judge), &arrivals);
-                let after = answers(&later, &questions);
+                let after = answers(&Asked::new(predicted, Some(&judge), &arrivals), &questions);
                 let before = before.join().unwrap_or_else(|own| std::panic::resume_unwind(own));
-                (before, Some(after))
+                (before, after)
             })
         }
     };
-    let mut after = after.map(Vec::into_iter);
     let mut found: Vec<Prospect> =
         parts.iter().map(|own| Prospect { endpoint: own.clone(), reach: Vec::new() }).collect();
-    let mut at = 0;
-    for (question, now) in questions.into_iter().zip(before) {
-        while !std::ptr::eq(&raw const parts[at], question.endpoint) {
-            at += 1;
-        }
-        let later = after.as_mut().map(|own| own.next().flatten());
-        found[at].reach.extend(question.answered(now, later));
+    for (question, answer) in questions.into_iter().zip(before.into_iter().zip(after)) {
+        let (part, (Some(before), Some(after))) = (question.part, answer) else { continue };
+        found[part].reach.push(question.answered(before, after));
     }
     joined(found)
 }
 
+fn reaches(told: &[Option<Told>]) -> Vec<Option<Reach>> {
+    told.iter().map(|own| own.as_ref().map(|told| told.summary.reach)).collect()
+}
+
 /// What is asked about the rulesets of now and later.
 struct Question<'a> {
+    /// Which of the parts of endpoints it is about.
+    part: usize,
     endpoint: &'a Endpoint,
     zone: &'a ZoneRef,
     family: IpFamily,
@@ -127,28 +131,22 @@ struct Question<'a> {
 }
 
 impl Question<'_> {
-    /// The answer; `later` is `None` where nothing changes.
-    fn answered(self, now: Option<Told>, later: Option<Option<Told>>) -> Option<ZoneProspect> {
-        let now = now?;
-        let before = now.summary.reach;
-        let told = match later {
-            Some(later) => later?,
-            None => now,
-        };
-        Some(ZoneProspect {
+    /// The answer: how much gets through now, and what is told of later.
+    fn answered(self, before: Reach, after: Told) -> ZoneProspect {
+        ZoneProspect {
             zone: self.zone.clone(),
             family: self.family,
             before,
-            after: told.summary.reach,
+            after: after.summary.reach,
             says: self.says.verdict,
             by: self.says.by,
             origins: self.says.origins,
-            path: told.path,
-            decided_by: told.decided_by,
-            refused_by: told.refused_by,
-            witness: told.witness,
-            depends_on: told.summary.depends_on,
-        })
+            path: after.path,
+            decided_by: after.decided_by,
+            refused_by: after.refused_by,
+            witness: after.witness,
+            depends_on: after.summary.depends_on,
+        }
     }
 }
 
@@ -193,19 +191,19 @@ fn says(
 /// Neighbouring ports of one endpoint with the same answers are one again.
 fn joined(parts: Vec<Prospect>) -> Vec<Prospect> {
     let mut found: Vec<Prospect> = Vec::new();
-    for Prospect { endpoint, reach } in parts {
-        let ports = endpoint.ports;
+    for part in parts {
+        let own = part.endpoint.ports;
         let again = found.last_mut().filter(|last| {
-            last.reach == reach
-                && last.endpoint.ports.last().checked_add(1) == Some(ports.first())
-                && Endpoint { ports, ..last.endpoint.clone() } == endpoint
+            last.reach == part.reach
+                && last.endpoint.ports.last().checked_add(1) == Some(own.first())
+                && Endpoint { ports: own, ..last.endpoint.clone() } == part.endpoint
         });
         match again {
             Some(last) => {
-                last.endpoint.ports = PortRange::new(last.endpoint.ports.first(), ports.last())
+                last.endpoint.ports = PortRange::new(last.endpoint.ports.first(), own.last())
                     .expect("one range behind the other ascends");
             }
-            None => found.push(Prospect { endpoint, reach }),
+            None => found.push(part),
         }
     }
     found
