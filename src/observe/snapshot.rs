@@ -2,10 +2,16 @@
 //!
 //! Nothing in it is secret: no environments, no command-line arguments, no contents of files.
 
+mod applied;
+mod engines;
 mod hooks;
 mod network;
 mod tunnels;
 
+pub use applied::{Attempt, By, End, How, Installed};
+pub use engines::{
+    Container, ContainerNetwork, ContainerState, Engine, EngineKind, EngineState, PublishedPort,
+};
 pub use hooks::{HookEntry, HookPoint, Registrant};
 pub use network::{
     Address, Handler, IpSet, IpSetElement, Link, LinkKind, Route, RoutingAction, RoutingRule,
@@ -14,10 +20,9 @@ pub use network::{
 pub use tunnels::{Ipsec, IpsecAssociation, IpsecCarried, IpsecPolicy, Tunnel, TunnelPeer};
 
 use crate::model::nft::Ruleset;
-use crate::model::{IfaceName, Owner, Prefix, Protocol};
+use crate::model::{IfaceName, Owner, Protocol};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 /// The value of `format` in a snapshot that this version writes.
 pub const FORMAT: &str = "fwctl.snapshot/1";
@@ -155,115 +160,6 @@ pub enum SocketState {
     Connected,
 }
 
-/// A container engine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Engine {
-    /// Which.
-    pub kind: EngineKind,
-    /// Its API socket.
-    pub socket: String,
-    /// What it answered.
-    pub state: EngineState,
-    /// Its version, if it answered.
-    #[serde(default)]
-    pub version: Option<String>,
-    /// Whether it is part of a swarm.
-    #[serde(default)]
-    pub swarm: bool,
-    /// Its networks, by name.
-    #[serde(default)]
-    pub networks: Vec<ContainerNetwork>,
-    /// Its containers, by name.
-    #[serde(default)]
-    pub containers: Vec<Container>,
-}
-
-/// Which container engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum EngineKind {
-    Docker,
-    Podman,
-}
-
-/// What an engine's API answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum EngineState {
-    /// Everything.
-    Answered,
-    /// There is no socket.
-    Absent,
-    /// The socket may not be opened.
-    Denied,
-    /// Nobody listens on the socket.
-    Refused,
-    /// It did not answer in time.
-    Hung,
-    /// It answered with an error.
-    Failed(String),
-}
-
-/// A network of a container engine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ContainerNetwork {
-    /// Its name.
-    pub name: String,
-    /// `bridge`, `host`, `none`, `macvlan`, `ipvlan`, `overlay`, …
-    pub driver: String,
-    /// The host's interface of a bridge network.
-    #[serde(default)]
-    pub bridge: Option<IfaceName>,
-    /// Its subnets.
-    #[serde(default)]
-    pub subnets: Vec<Prefix>,
-}
-
-/// A container.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Container {
-    /// Its name.
-    pub name: String,
-    /// Its id.
-    pub id: String,
-    /// Its image.
-    pub image: String,
-    /// Whether it runs.
-    pub state: ContainerState,
-    /// Whether it has no network namespace of its own (`--network host`).
-    #[serde(default)]
-    pub host_network: bool,
-    /// Its addresses, by the name of the network.
-    #[serde(default)]
-    pub addresses: BTreeMap<String, Vec<IpAddr>>,
-    /// What it publishes.
-    #[serde(default)]
-    pub published: Vec<PublishedPort>,
-}
-
-/// Whether a container runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum ContainerState {
-    Running,
-    Stopped,
-}
-
-/// A port that a container publishes on the host.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct PublishedPort {
-    /// The protocol.
-    pub protocol: Protocol,
-    /// The host's address; the unspecified one for any.
-    pub host_address: IpAddr,
-    /// The port that a client dials.
-    pub host_port: u16,
-    /// The container's port.
-    pub container_port: u16,
-}
-
 /// SSH on this host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ssh {
@@ -315,115 +211,6 @@ pub struct Flow {
     pub since: Option<jiff::Timestamp>,
     /// Whether connection tracking knows it; else its socket alone does.
     pub tracked: bool,
-}
-
-/// What fwctl itself has put on the host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Installed {
-    /// The number of the confirmed generation.
-    pub generation: u32,
-    /// Its digest: SHA-256 of its table's text, hexadecimal.
-    pub digest: String,
-    /// When it was applied.
-    pub applied_at: jiff::Timestamp,
-    /// The policy that it came from.
-    pub policy: crate::policy::Policy,
-    /// Who applied it.
-    #[serde(default)]
-    pub by: Option<By>,
-    /// Why, in that person's words.
-    #[serde(default)]
-    pub message: Option<String>,
-    /// SHA-256 of the snapshot of the host for which it was made, hexadecimal.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub snapshot: Option<String>,
-}
-
-/// Who made a change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct By {
-    /// The user who logged in, whatever user the command ran as.
-    pub user: String,
-    /// From where, over SSH; `None` at the console or where it is not known.
-    #[serde(default)]
-    pub from: Option<IpAddr>,
-}
-
-/// A change that was, or is, to be confirmed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempt {
-    /// Its generation.
-    pub generation: u32,
-    /// The digest of the table that it leads to; `None` where it takes our table out.
-    pub digest: Option<String>,
-    /// When it began to rule.
-    pub armed_at: jiff::Timestamp,
-    /// For how many seconds unless it is confirmed.
-    pub within: u64,
-    /// Who made it.
-    #[serde(default)]
-    pub by: Option<By>,
-    /// Why, in that person's words.
-    #[serde(default)]
-    pub message: Option<String>,
-    /// Whether connections that it denies are closed once it is confirmed.
-    #[serde(default)]
-    pub cut: bool,
-    /// How it ended; `None` while it is pending, and where that is not recorded yet.
-    #[serde(default)]
-    pub end: Option<End>,
-}
-
-impl Attempt {
-    /// When the kernel forgets it, by the clock of `armed_at`. The kernel itself counts time from
-    /// boot, which nobody sets.
-    pub fn deadline(&self) -> jiff::Timestamp {
-        let within = jiff::SignedDuration::from_secs(i64::try_from(self.within).unwrap_or(0));
-        self.armed_at.checked_add(within).unwrap_or(self.armed_at)
-    }
-}
-
-/// How and when a change ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct End {
-    /// How.
-    pub how: How,
-    /// When.
-    pub at: jiff::Timestamp,
-}
-
-/// How a change ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum How {
-    /// It was confirmed.
-    Kept,
-    /// Somebody took it back.
-    RolledBack,
-    /// Nobody confirmed it in time.
-    Expired,
-    /// The kernel has no trace of it: the host was booted anew, somebody flushed the ruleset, or
-    /// it never began.
-    Lost,
-}
-
-impl End {
-    /// What became of this generation, in a sentence.
-    pub fn says(self, generation: u32) -> String {
-        let at = self.at.strftime("%Y-%m-%d %H:%M:%S UTC");
-        match self.how {
-            How::Kept => format!("generation {generation} was confirmed at {at}"),
-            How::RolledBack => format!("generation {generation} was taken back at {at}"),
-            How::Expired => format!(
-                "generation {generation} was not confirmed by {at}: since then the rules from \
-                 before it rule again"
-            ),
-            How::Lost => format!(
-                "generation {generation} was lost before it was confirmed (a reboot, or somebody \
-                 flushed the ruleset)"
-            ),
-        }
-    }
 }
 
 /// Something that could not be read.
