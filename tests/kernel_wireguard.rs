@@ -6,13 +6,14 @@
 mod guest;
 mod net;
 
-use net::{HOST_WAN_V4, HOST_WAN_V6, INTERNET_V4, INTERNET_V6, Lab, Namespace, Session};
+use net::{
+    Admin, HOST_WAN_V4, HOST_WAN_V6, INTERNET_V4, INTERNET_V6, Lab, Namespace, Session, fix,
+};
 use std::fs;
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// Lets SSH in, and closes the port that it comes by.
 const SHUT: &str = "[[allow]]\nservice = [\"ssh\"]\n";
@@ -23,22 +24,9 @@ const HOST_V6: &str = "fd09::1";
 const PEER_V4: &str = "10.9.0.2";
 const PEER_V6: &str = "fd09::2";
 
-/// What fwctl may take here, under emulation and built for debugging.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// A host whose administrator comes through WireGuard from the internet.
 struct Vpn {
-    lab: Lab,
-    /// Stands in for the host's `/`, and holds the keys of SSH.
-    root: tempfile::TempDir,
-    sshd: Child,
-}
-
-impl Drop for Vpn {
-    fn drop(&mut self) {
-        let _ = self.sshd.kill();
-        let _ = self.sshd.wait();
-    }
+    admin: Admin,
 }
 
 impl Vpn {
@@ -65,40 +53,13 @@ impl Vpn {
                 SocketAddr::new(outer, PORT)
             ),
         );
-        let root = tempfile::tempdir().unwrap();
-        let sshd = sshd(&lab.host, root.path());
-        fs::create_dir_all(root.path().join("etc/fwctl")).unwrap();
-        Self { lab, root, sshd }
-    }
-
-    fn ssh(&self, to: &str) -> Session {
-        let mut client = self.lab.internet.command("ssh");
-        client.arg("-i").arg(self.root.path().join("key"));
-        client.args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]);
-        client.args(["-o", "BatchMode=yes", "-o", "LogLevel=ERROR", "-F", "none"]);
-        // The usual exchange of keys takes seconds here.
-        client.args(["-o", "KexAlgorithms=curve25519-sha256"]);
-        client.args([&format!("root@{to}"), "sh"]);
-        Session::start(client)
-    }
-
-    fn policy(&self, text: &str) {
-        let path = self.root.path().join("etc/fwctl/policy.toml");
-        fs::write(path, format!("version = 1\n{text}")).unwrap();
-    }
-
-    /// Runs fwctl in the session, and gives what it printed with its exit code.
-    fn fwctl(&self, ssh: &mut Session, arguments: &str) -> String {
-        let root = self.root.path().display();
-        let program = env!("CARGO_BIN_EXE_fwctl");
-        let command = format!("FWCTL_ROOT={root} {program} {arguments}; echo exit $?");
-        ssh.try_ask_within(&command, PATIENCE).expect("the SSH session goes on")
+        Self { admin: Admin::new(lab) }
     }
 
     /// The peer speaks from another port: as behind a router that forgot it, or once the host's
     /// conntrack has.
     fn peer_moves(&self, port: u16) {
-        let mut wg = self.lab.internet.command("wg");
+        let mut wg = self.admin.lab.internet.command("wg");
         net::run(wg.args(["set", "wg0", "listen-port", &port.to_string()]));
     }
 }
@@ -131,54 +92,13 @@ fn interface(namespace: &Namespace, private: &str, addresses: &[&str], settings:
     namespace.ip("link set wg0 up");
 }
 
-/// OpenSSH's own server on port 22, with keys made here.
-fn sshd(host: &Namespace, directory: &Path) -> Child {
-    fs::create_dir_all("/run/sshd").unwrap();
-    let file = |name: &str| directory.join(name).display().to_string();
-    for name in ["host_key", "key"] {
-        net::run(Command::new("ssh-keygen").args([
-            "-q",
-            "-t",
-            "ed25519",
-            "-N",
-            "",
-            "-f",
-            &file(name),
-        ]));
-    }
-    let config = format!(
-        "HostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\nPidFile none\n\
-         PermitRootLogin yes\nUseDNS no\n",
-        file("host_key"),
-        file("key.pub"),
-    );
-    fs::write(file("sshd_config"), config).unwrap();
-    let mut sshd = host.command("/usr/sbin/sshd");
-    let sshd = sshd.args(["-D", "-f", &file("sshd_config")]).stdin(Stdio::null()).spawn().unwrap();
-    let end = Instant::now() + Duration::from_secs(20);
-    while !host.enter(|| std::net::TcpStream::connect("127.0.0.1:22").is_ok()) {
-        assert!(Instant::now() < end, "sshd does not listen");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    sshd
-}
-
-/// The TOML that a refusal says to add.
-fn fix(answer: &str) -> String {
-    let keys = ["[[allow]]", "ports ", "from "];
-    let lines = answer.lines().map(str::trim);
-    let lines = lines.filter(|line| keys.iter().any(|key| line.starts_with(key)));
-    lines.fold(String::new(), |text, line| text + line + "\n")
-}
-
 /// What is read is what is there; and the guard refuses what closes the tunnel's port, and lets it
 /// through once what it says is added.
 fn guarded(outer: IpAddr, peer: IpAddr, inner: &str) -> (Vpn, Session) {
     let vpn = Vpn::new(outer);
-    let mut ssh = vpn.ssh(inner);
-    let snapshot = vpn.fwctl(&mut ssh, "snapshot");
-    let json = snapshot.strip_suffix("exit 0").expect(&snapshot);
-    let json: serde_json::Value = serde_json::from_str(json).unwrap();
+    let mut ssh = vpn.admin.ssh(inner);
+    let (snapshot, _) = vpn.admin.fwctl(&mut ssh, "snapshot");
+    let json: serde_json::Value = serde_json::from_str(&snapshot).expect(&snapshot);
     let links = json["links"].as_array().unwrap();
     let link = links.iter().find(|link| link["name"] == "wg0").unwrap();
     assert_eq!(link["kind"], "wireguard");
@@ -194,22 +114,22 @@ fn guarded(outer: IpAddr, peer: IpAddr, inner: &str) -> (Vpn, Session) {
     }]);
     assert_eq!(json["tunnels"], expected);
     assert_eq!(json["warnings"], serde_json::json!([]));
-    let exposure = vpn.fwctl(&mut ssh, "exposure");
+    let (exposure, _) = vpn.admin.fwctl(&mut ssh, "exposure");
     assert!(exposure.contains("51820/udp  WireGuard wg0"), "{exposure}");
 
-    vpn.policy(SHUT);
-    let refused = vpn.fwctl(&mut ssh, "apply --yes --no-confirm");
-    assert!(refused.ends_with("exit 4"), "{refused}");
+    vpn.admin.policy(SHUT);
+    let (refused, code) = vpn.admin.fwctl(&mut ssh, "apply --yes --no-confirm");
+    assert_eq!(code, 4, "{refused}");
     let mending = fix(&refused);
     assert!(mending.contains("\"51820/udp\"") && mending.contains(&peer.to_string()), "{refused}");
-    vpn.policy(&format!("{SHUT}{mending}"));
-    let armed = vpn.fwctl(&mut ssh, "apply --yes --confirm-within 60s");
-    assert!(armed.ends_with("exit 0"), "{armed}");
-    let kept = vpn.fwctl(&mut ssh, "confirm");
-    assert!(kept.ends_with("exit 0"), "{kept}");
+    vpn.admin.policy(&format!("{SHUT}{mending}"));
+    let (armed, code) = vpn.admin.fwctl(&mut ssh, "apply --yes --confirm-within 60s");
+    assert_eq!(code, 0, "{armed}");
+    let (kept, code) = vpn.admin.fwctl(&mut ssh, "confirm");
+    assert_eq!(code, 0, "{kept}");
     vpn.peer_moves(40002);
     assert_eq!(ssh.ask("echo on"), "on");
-    assert_eq!(vpn.ssh(inner).ask("echo anew"), "anew");
+    assert_eq!(vpn.admin.ssh(inner).ask("echo anew"), "anew");
 
     (vpn, ssh)
 }
@@ -220,14 +140,15 @@ fn a_session_through_wireguard_keeps_the_port_of_the_vpn() {
         let (vpn, mut ssh) = guarded(HOST_WAN_V4, INTERNET_V4, HOST_V4);
         // It refused with good reason: the session goes on only as long as the peer's packets are
         // the flow that they were.
-        vpn.policy(SHUT);
-        let armed = vpn.fwctl(&mut ssh, "apply --yes --confirm-within 30s --override-guard");
-        assert!(armed.ends_with("exit 0"), "{armed}");
+        vpn.admin.policy(SHUT);
+        let (armed, code) =
+            vpn.admin.fwctl(&mut ssh, "apply --yes --confirm-within 30s --override-guard");
+        assert_eq!(code, 0, "{armed}");
         assert_eq!(ssh.ask("echo on"), "on");
         vpn.peer_moves(40003);
         assert_eq!(ssh.try_ask("echo late"), None, "the guard refused what does no harm");
         // The kernel takes it back, and what was asked is answered.
-        let answer = ssh.try_ask_within("true", PATIENCE);
+        let answer = ssh.try_ask_within("true", Duration::from_secs(90));
         assert_eq!(answer.as_deref(), Some("late"));
     });
 }

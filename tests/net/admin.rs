@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// What fwctl may take, under emulation and built for debugging.
+/// What fwctl or the start of sshd may take, under emulation and built for debugging.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A host with OpenSSH's server on port 22, and an administrator's keys.
@@ -89,7 +89,7 @@ fn sshd(host: &Namespace, directory: &Path) -> Child {
     fs::write(file("sshd_config"), config).unwrap();
     let mut sshd = host.command("/usr/sbin/sshd");
     let sshd = sshd.args(["-D", "-f", &file("sshd_config")]).stdin(Stdio::null()).spawn().unwrap();
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + PATIENCE;
     while !host.enter(|| std::net::TcpStream::connect("127.0.0.1:22").is_ok()) {
         assert!(Instant::now() < end, "sshd does not listen");
         std::thread::sleep(Duration::from_millis(50));
