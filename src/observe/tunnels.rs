@@ -346,4 +346,40 @@ mod tests {
         let elsewhere = message("gre", &[(6, &HOST), (7, &PEER)]);
         assert!(from_message(&elsewhere, |_| None).is_empty(), "it is down, or not ours");
     }
+
+    #[test]
+    fn a_socket_that_no_process_holds_is_named_by_its_tunnel() {
+        let link = Link {
+            index: 7,
+            name: "t0".parse().expect("a name"),
+            kind: LinkKind::Vxlan,
+            up: true,
+            master: None,
+            below: None,
+            xdp: false,
+            groups: None,
+            addresses: Vec::new(),
+        };
+        let tunnels = read("vxlan", &[(15, &4789_u16.to_be_bytes())]);
+        let socket = |protocol, local: &str| Socket {
+            protocol,
+            local: local.parse().expect("an address"),
+            remote: None,
+            state: crate::observe::SocketState::Listening,
+            v6only: false,
+            device: None,
+            uid: 0,
+            owners: Vec::new(),
+            namespace: None,
+        };
+        let mut sockets = [
+            socket(Protocol::UDP, "0.0.0.0:4789"),
+            socket(Protocol::UDP, "0.0.0.0:4790"),
+            socket(Protocol::TCP, "0.0.0.0:4789"),
+        ];
+        own(&[link], &tunnels, &mut sockets);
+        let names: Vec<_> = sockets.iter().map(|own| own.owners.first()).collect();
+        let vxlan = Owner { process: Some("VXLAN t0".to_owned()), ..Owner::default() };
+        assert_eq!(names, [Some(&vxlan), None, None]);
+    }
 }
