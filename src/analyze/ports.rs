@@ -6,7 +6,8 @@
 
 use super::Analyzer;
 use crate::model::nft::{
-    CompareOp, CtKey, ElementKey, KeyType, Operand, PayloadBase, Selector, Set, Statement, XtMatch,
+    CompareOp, CtKey, ElementKey, KeyType, Operand, PayloadBase, Selector, Set, Statement,
+    Transform, XtMatch,
 };
 use crate::model::{PortRange, PortSpec, Protocol};
 use crate::policy::Policy;
@@ -21,6 +22,9 @@ pub struct Classes {
     ranges: BTreeSet<(u16, u16)>,
     /// What each set or map holds for ports: first, last, and what stands there.
     sets: Vec<Vec<(u16, u16, u64)>>,
+    /// How many ports that follow one another, from a multiple of it on, are the same to every test
+    /// of some of a port's bits alone; `None` without such a test.
+    block: Option<u16>,
 }
 
 /// Ports with the same one fare the same: every test says the same of them.
@@ -49,6 +53,9 @@ impl Classes {
                 }
             }
             table.sets.iter().for_each(|set| elements(set, self));
+        }
+        if let Some(block) = self.block {
+            self.cuts.extend((0..=u16::MAX).step_by(usize::from(block)));
         }
     }
 
@@ -79,7 +86,8 @@ impl Classes {
             let here = set.iter().filter(|(first, last, _)| within(*first, *last));
             here.map(|(.., what)| *what).chain([u64::MAX])
         });
-        Signature(ranges.chain(sets).collect())
+        let block = self.block.map(|block| u64::from(port / block));
+        Signature(ranges.chain(sets).chain(block).collect())
     }
 
     /// A range, cut before each of them.
@@ -106,12 +114,41 @@ fn is_port(operand: &Operand) -> bool {
     }
 }
 
+/// How many ports that follow one another an operand does not tell apart; `None` where it is ports
+/// whole.
+fn block(operand: &Operand) -> Option<u16> {
+    let whole = match operand.selector {
+        Selector::Payload { offset, len, .. } => matches!((offset, len), (0 | 2, 2) | (0, 4)),
+        _ => true,
+    };
+    match operand.transforms.as_slice() {
+        [] if whole => None,
+        [Transform::Mask { mask, .. }] if whole => {
+            let halves = mask.as_slice().chunks_exact(2).flat_map(numbers);
+            let halves = halves.filter(|half| *half != 0).map(|half| 1 << half.trailing_zeros());
+            Some(halves.min().unwrap_or(1))
+        }
+        _ => Some(1),
+    }
+}
+
 /// Every two bytes that may be a port.
 fn numbers(bytes: &[u8]) -> impl Iterator<Item = u16> {
     bytes.windows(2).map(|two| u16::from_be_bytes([two[0], two[1]]))
 }
 
 fn cut(statement: &Statement, classes: &mut Classes) {
+    let operands = match statement {
+        Statement::Compare { left: key, .. }
+        | Statement::Lookup { key, .. }
+        | Statement::VerdictMap { key, .. }
+        | Statement::ObjectMap { key, .. }
+        | Statement::UpdateSet { key, .. } => key.as_slice(),
+        Statement::Range { left, .. } => std::slice::from_ref(left),
+        _ => &[],
+    };
+    let blocks = operands.iter().filter(|own| is_port(own)).filter_map(block);
+    classes.block = classes.block.into_iter().chain(blocks).min();
     match statement {
         Statement::Compare { left, op, right } if left.iter().any(is_port) => {
             for number in numbers(right.as_slice()) {

@@ -231,3 +231,23 @@ fn a_bound_tells_the_ports_below_it_from_those_above() {
         assert_eq!(classes.signature(8080), classes.signature(8081), "{what}");
     }
 }
+
+#[test]
+fn some_bits_of_a_port_tell_apart_no_more_than_they_can() {
+    let mut high = build::dport();
+    let (mask, xor) = ([0xff, 0].into(), [0, 0].into());
+    high.transforms.push(Transform::Mask { mask, xor });
+    // Ports 7936 to 8191.
+    let test = build::compare(high, CompareOp::Eq, [0x1f, 0]);
+    let snapshot = host(vec![build::l4proto(Protocol::TCP), test, build::drop()], Vec::new(), None);
+    let analyzer = Analyzer::new(&snapshot);
+    let mut classes = crate::analyze::Classes::default();
+    classes.of_rules(&analyzer);
+    assert_ne!(classes.signature(7935), classes.signature(7936));
+    assert_eq!(classes.signature(7937), classes.signature(8191));
+    let range = PortRange::new(7900, 8200).expect("ascends");
+    let parts = classes.split(Protocol::TCP, range);
+    let parts: Vec<_> = parts.iter().map(|part| (part.first(), part.last())).collect();
+    // The number that the bits are compared with is one of its own.
+    assert_eq!(parts, [(7900, 7935), (7936, 7936), (7937, 8191), (8192, 8200)]);
+}
