@@ -7,7 +7,7 @@ mod support;
 
 use fwctl::model::nft::Table;
 use fwctl::model::{Owner, Protocol};
-use fwctl::observe::{Snapshot, Socket, SocketState};
+use fwctl::observe::{Snapshot, Socket};
 use fwctl::plan::{Moved, Plan, Saved, SavedError, moved, plan};
 use support::{host, policy};
 
@@ -26,18 +26,7 @@ fn since(change: impl Fn(&mut Snapshot)) -> Vec<Moved> {
 }
 
 fn socket(protocol: Protocol, local: &str) -> Socket {
-    let owner = Owner { process: Some("new".to_owned()), ..Owner::default() };
-    Socket {
-        protocol,
-        local: local.parse().unwrap(),
-        remote: None,
-        state: SocketState::Listening,
-        v6only: false,
-        device: None,
-        uid: 0,
-        owners: vec![owner],
-        namespace: None,
-    }
+    support::socket(protocol, local, "new")
 }
 
 #[test]

@@ -47,17 +47,8 @@ mod tests {
 
     #[test]
     fn numbers_of_interfaces_become_names_and_others_stay() {
-        let link = |index, name: &str| Link {
-            index,
-            name: name.parse().expect("a name"),
-            kind: LinkKind::Physical,
-            up: true,
-            master: None,
-            below: None,
-            xdp: false,
-            groups: None,
-            addresses: Vec::new(),
-        };
+        let link =
+            |index, name: &str| Link::new(index, name.parse().expect("a name"), LinkKind::Physical);
         let links = [link(2, "eth0"), link(22, "eth1")];
         for (text, wanted) in [
             ("iif 2 tcp dport 22 accept", "iif \"eth0\" tcp dport 22 accept"),

@@ -2,7 +2,7 @@
 //!
 //! Numbers of ctnetlink are those of linux/netfilter/nfnetlink_conntrack.h.
 
-use super::netlink::{Channel, HEADER, NetlinkError, attributes};
+use super::netlink::{Channel, HEADER, NetlinkError, value, whole};
 use super::short_file;
 use crate::model::Protocol;
 use netlink_packet_core::NLM_F_DUMP;
@@ -97,60 +97,54 @@ fn line(line: &str) -> Option<Tracked> {
 /// All such connections, as netlink tells them.
 pub fn all() -> Result<Vec<Tracked>, NetlinkError> {
     let mut entries = Vec::new();
-    for attempt in 1.. {
+    let asked = whole(ATTEMPTS, || {
         entries.clear();
         let mut channel = Channel::open(NETLINK_NETFILTER)?;
-        let asked = channel.ask(GET, NLM_F_DUMP, &[0; NFGENMSG], |message| {
+        channel.ask(GET, NLM_F_DUMP, &[0; NFGENMSG], |message| {
             entries.extend(message.get(HEADER + NFGENMSG..).and_then(parse));
-        });
-        match asked {
-            Err(NetlinkError::Interrupted) if attempt < ATTEMPTS => {}
-            // Connections come and go all the time; what was there throughout is told even so.
-            Ok(()) | Err(NetlinkError::Interrupted) => break,
-            Err(error) => return Err(error),
-        }
+        })
+    });
+    match asked {
+        // Connections come and go all the time; what was there throughout is told even so.
+        Ok(()) | Err(NetlinkError::Interrupted) => Ok(entries),
+        Err(error) => Err(error),
     }
-    Ok(entries)
 }
 
 /// An entry that is open in both directions.
 fn parse(entry: &[u8]) -> Option<Tracked> {
-    let status = inside(entry, STATUS)?;
-    let original = tuple(inside(entry, ORIGINAL)?)?;
+    let status = value(entry, STATUS)?;
+    let original = tuple(value(entry, ORIGINAL)?)?;
     if u32::from_be_bytes(status.try_into().ok()?) & SEEN_REPLY == 0 {
         return None;
     }
     if original.0 == Protocol::TCP {
-        let state = inside(entry, PROTOINFO).and_then(|info| inside(inside(info, 1)?, 1));
+        let state = value(entry, PROTOINFO).and_then(|info| value(value(info, 1)?, 1));
         if state.is_some_and(|state| state != [ESTABLISHED]) {
             return None;
         }
     }
-    let start = inside(entry, TIMESTAMP).and_then(|stamp| inside(stamp, 1));
+    let start = value(entry, TIMESTAMP).and_then(|stamp| value(stamp, 1));
     let start = start.and_then(|start| Some(u64::from_be_bytes(start.try_into().ok()?)));
     Some(Tracked {
         original,
-        reply: tuple(inside(entry, REPLY)?)?,
+        reply: tuple(value(entry, REPLY)?)?,
         since: start.and_then(|start| jiff::Timestamp::from_nanosecond(start.into()).ok()),
     })
 }
 
-fn inside(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
-    attributes(bytes).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
-}
-
 /// `CTA_TUPLE_*`, of a protocol that has ports.
 fn tuple(bytes: &[u8]) -> Option<Tuple> {
-    let (addresses, protocol) = (inside(bytes, 1)?, inside(bytes, 2)?);
+    let (addresses, protocol) = (value(bytes, 1)?, value(bytes, 2)?);
     let address = |four, six| -> Option<IpAddr> {
-        match (inside(addresses, four), inside(addresses, six)) {
+        match (value(addresses, four), value(addresses, six)) {
             (Some(value), _) => Some(<[u8; 4]>::try_from(value).ok()?.into()),
             (None, Some(value)) => Some(<[u8; 16]>::try_from(value).ok()?.into()),
             (None, None) => None,
         }
     };
-    let port = |kind| Some(u16::from_be_bytes(inside(protocol, kind)?.try_into().ok()?));
-    let number = Protocol(*inside(protocol, 1)?.first()?);
+    let port = |kind| Some(u16::from_be_bytes(value(protocol, kind)?.try_into().ok()?));
+    let number = Protocol(*value(protocol, 1)?.first()?);
     let end = |four, six, kind| Some(SocketAddr::new(address(four, six)?, port(kind)?));
     // ICMP has an id where others have ports, under another number.
     Some((number, end(1, 3, 2)?, end(2, 4, 3)?))

@@ -1,7 +1,7 @@
 //! What bridges and VXLAN interfaces have learned, and the neighbours: behind which port or which
 //! other end an address is. Numbers are those of linux/neighbour.h.
 
-use super::netlink::{Channel, HEADER, NetlinkError, attributes, u32_at};
+use super::netlink::{self, Channel, HEADER, NetlinkError, u32_at};
 use super::tunnels::address;
 use super::{Link, LinkKind, Tunnel, TunnelPeer};
 use crate::model::{IfaceName, Prefix};
@@ -45,7 +45,7 @@ impl Forwarding {
         let body = message.get(HEADER..).unwrap_or_default();
         let (Some(family), Some(index)) = (body.first(), u32_at(body, 4)) else { return };
         let inside = body.get(NDMSG..).unwrap_or_default();
-        let value = |wanted: u16| attributes(inside).find(|own| own.0 == wanted).map(|own| own.1);
+        let value = |wanted: u16| netlink::value(inside, wanted);
         // NDA_LLADDR, NDA_DST.
         let Some(hardware) = value(2).and_then(|own| Hardware::try_from(own).ok()) else { return };
         let to = value(1).and_then(address);
@@ -164,15 +164,8 @@ mod tests {
     #[test]
     fn who_is_behind_which_end_is_learned() {
         let link = |index: u32, name: &str, kind, master: Option<&str>| Link {
-            index,
-            name: name.parse().expect("a name"),
-            kind,
-            up: true,
             master: master.map(|own| own.parse().expect("a name")),
-            below: None,
-            xdp: false,
-            groups: None,
-            addresses: Vec::new(),
+            ..Link::new(index, name.parse().expect("a name"), kind)
         };
         let links =
             [link(7, "t0", LinkKind::Vxlan, Some("br0")), link(8, "br0", LinkKind::Bridge, None)];

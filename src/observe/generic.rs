@@ -1,7 +1,7 @@
 //! Generic netlink: the number that the kernel gave to a family. Numbers are those of
 //! linux/genetlink.h.
 
-use super::netlink::{Channel, HEADER, NetlinkError, attribute, attributes, u16_at};
+use super::netlink::{Channel, HEADER, NetlinkError, attribute, u16_at, value};
 use netlink_packet_core::NLM_F_ACK;
 
 /// The length of `struct genlmsghdr`.
@@ -18,7 +18,7 @@ pub fn family(channel: &mut Channel, name: &str) -> Result<u16, NetlinkError> {
     channel.ask(CONTROL, NLM_F_ACK, &request, |message| {
         let body = message.get(HEADER + GENLMSGHDR..).unwrap_or_default();
         // CTRL_ATTR_FAMILY_ID.
-        family = attributes(body).find(|(kind, _)| *kind == 1).and_then(|(_, id)| u16_at(id, 0));
+        family = value(body, 1).and_then(|id| u16_at(id, 0));
     })?;
     family.ok_or(NetlinkError::Truncated)
 }

@@ -5,7 +5,7 @@
 //! calling thread's network namespace. Out: every hook at which something stands; or that this
 //! kernel does not tell. Numbers and names are those of linux/netfilter/nfnetlink_hook.h.
 
-use super::netlink::{Channel, HEADER, NetlinkError, attribute, attributes, split};
+use super::netlink::{Channel, HEADER, NetlinkError, attribute, split, text, value};
 use super::nft;
 use super::snapshot::{Handler, HookEntry, HookPoint, Link, Registrant};
 use crate::model::nft::{Family, Hook};
@@ -120,12 +120,12 @@ pub(super) fn decode(mut messages: &[u8]) -> Vec<HookEntry> {
 }
 
 fn entry(bytes: &[u8]) -> Option<HookEntry> {
-    let text = |number: u16| get(bytes, number).map(text);
+    let text = |number: u16| value(bytes, number).map(text);
     Some(HookEntry {
-        priority: be32(get(bytes, PRIORITY)?)?.cast_signed(),
+        priority: be32(value(bytes, PRIORITY)?)?.cast_signed(),
         function: text(FUNCTION),
         module: text(MODULE),
-        runs: get(bytes, CHAIN_INFO).and_then(registrant),
+        runs: value(bytes, CHAIN_INFO).and_then(registrant),
     })
 }
 
@@ -133,16 +133,16 @@ fn registrant(info: &[u8]) -> Option<Registrant> {
     const NFTABLES: u32 = 1;
     const BPF: u32 = 2;
     const FLOWTABLE: u32 = 3;
-    let described = get(info, INFO_DESCRIPTION)?;
-    let family = || nft::family(*get(described, CHAIN_FAMILY)?.first()?);
-    let name = |number: u16| get(described, number).map(text);
-    match be32(get(info, INFO_TYPE)?)? {
+    let described = value(info, INFO_DESCRIPTION)?;
+    let family = || nft::family(*value(described, CHAIN_FAMILY)?.first()?);
+    let name = |number: u16| value(described, number).map(text);
+    match be32(value(info, INFO_TYPE)?)? {
         NFTABLES => Some(Registrant::Chain {
             family: family()?,
             table: name(CHAIN_TABLE)?,
             chain: name(CHAIN_NAME)?,
         }),
-        BPF => Some(Registrant::Program { id: be32(get(described, BPF_ID)?)? }),
+        BPF => Some(Registrant::Program { id: be32(value(described, BPF_ID)?)? }),
         FLOWTABLE => Some(Registrant::Flowtable {
             family: family()?,
             table: name(CHAIN_TABLE)?,
@@ -152,18 +152,9 @@ fn registrant(info: &[u8]) -> Option<Registrant> {
     }
 }
 
-fn get(bytes: &[u8], number: u16) -> Option<&[u8]> {
-    attributes(bytes).find(|(kind, _)| *kind == number).map(|(_, value)| value)
-}
-
 /// A number in network order.
 fn be32(bytes: &[u8]) -> Option<u32> {
     bytes.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
-}
-
-fn text(bytes: &[u8]) -> String {
-    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-    String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! over where they stand, and the buffer that they came in is wiped. Numbers and layouts are those of
 //! linux/xfrm.h.
 
-use super::netlink::{Channel, HEADER, NetlinkError, attributes, u16_at, u32_at};
+use super::netlink::{self, Channel, HEADER, NetlinkError, u16_at, u32_at};
 use super::{Ipsec, IpsecAssociation, IpsecCarried, IpsecPolicy, Link, tunnels};
 use crate::model::{IfaceName, Prefix, Protocol};
 use netlink_packet_core::NLM_F_DUMP;
@@ -95,7 +95,7 @@ fn policy(message: &[u8], interfaces: &BTreeMap<u32, IfaceName>) -> Option<(u32,
     let port = |at: usize| Some(u16::from_be_bytes(body.get(at..at + 2)?.try_into().ok()?));
     let (port_mask, source_mask) = (port(34)?, port(38)?);
     let single = |value: u16, mask: u16| (mask == u16::MAX).then_some(value);
-    let value = |wanted: u16| attributes(inside).find(|own| own.0 == wanted).map(|own| own.1);
+    let value = |wanted: u16| netlink::value(inside, wanted);
     let number = value(INTERFACE).and_then(|own| u32_at(own, 0)).filter(|own| *own != 0);
     let interface = match number {
         Some(number) => Some(interfaces.get(&number)?.clone()),
@@ -158,7 +158,7 @@ fn association(message: &[u8]) -> Option<IpsecAssociation> {
     let inside = body.get(ASSOCIATION..)?;
     let family = u16_at(body, 212)?;
     // The only attribute that is looked into.
-    let around = attributes(inside).find(|own| own.0 == ENCAPSULATION).map(|own| own.1);
+    let around = netlink::value(inside, ENCAPSULATION);
     Some(IpsecAssociation {
         source: address(body, 80, family)?,
         destination: address(body, 56, family)?,

@@ -3,7 +3,7 @@
 //! In: the answers of nfnetlink's subsystem of IP sets. Out: sets of addresses, networks and ports,
 //! whole; of another type the name alone. Only asked where a rule uses a set.
 
-use super::netlink::Channel;
+use super::netlink::{Channel, text};
 use super::snapshot::{IpSet, IpSetElement};
 use crate::model::nft::{Ruleset, Statement, XtMatch};
 use crate::model::{IpFamily, Prefix, Protocol};
@@ -104,11 +104,6 @@ fn attributes(mut rest: &[u8]) -> Vec<(u16, &[u8])> {
 
 fn attribute<'b>(list: &[(u16, &'b [u8])], number: u16) -> Option<&'b [u8]> {
     list.iter().find(|(kind, _)| *kind == number).map(|(_, value)| *value)
-}
-
-fn text(value: &[u8]) -> String {
-    let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
-    String::from_utf8_lossy(&value[..end]).into_owned()
 }
 
 /// One message: a set's head with some of its elements, or further ones.

@@ -2,7 +2,7 @@
 //! no kind of their own. Numbers are those of linux/l2tp.h. Cookies are not kept.
 
 use super::generic::{self, GENLMSGHDR};
-use super::netlink::{Channel, HEADER, NetlinkError, attributes, u16_at, u32_at};
+use super::netlink::{self, Channel, HEADER, NetlinkError, u16_at, u32_at};
 use super::tunnels::address;
 use super::{Tunnel, TunnelPeer};
 use crate::model::{IfaceName, Prefix, Protocol};
@@ -58,8 +58,7 @@ impl Carrier {
 }
 
 fn attribute_of(message: &[u8], wanted: u16) -> Option<&[u8]> {
-    let body = message.get(HEADER + GENLMSGHDR..)?;
-    attributes(body).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
+    netlink::value(message.get(HEADER + GENLMSGHDR..)?, wanted)
 }
 
 /// A tunnel's number and what carries it.

@@ -3,7 +3,7 @@
 //!
 //! A message that cannot be read costs that object alone; how many there were is told.
 
-use super::netlink::{Channel, NetlinkError};
+use super::netlink::{self, Channel, NetlinkError};
 use super::{Address, Link, LinkKind, Route, Sysctls, sysctls};
 use crate::model::{IfaceName, Prefix};
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
@@ -131,27 +131,21 @@ fn collect(
     request: impl Fn() -> RouteNetlinkMessage,
     unreadable: &mut usize,
 ) -> Result<Vec<RouteNetlinkMessage>, NetlinkError> {
-    let mut attempt = 0;
-    loop {
-        attempt += 1;
-        let mut messages = Vec::new();
-        let mut failed = 0;
-        let answer = channel.dump(request(), |bytes| {
-            match NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes).map(|m| m.payload) {
-                Ok(NetlinkPayload::InnerMessage(message)) => messages.push(message),
-                Ok(_) => {}
-                Err(_) => failed += 1,
-            }
-        });
-        match answer {
-            Err(NetlinkError::Interrupted) if attempt < ATTEMPTS => {}
-            Err(error) => return Err(error),
-            Ok(()) => {
-                *unreadable += failed;
-                return Ok(messages);
-            }
-        }
-    }
+    let (messages, failed) =
+        netlink::whole(ATTEMPTS, || {
+            let mut messages = Vec::new();
+            let mut failed = 0;
+            channel.dump(request(), |bytes| {
+                match NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes).map(|m| m.payload) {
+                    Ok(NetlinkPayload::InnerMessage(message)) => messages.push(message),
+                    Ok(_) => {}
+                    Err(_) => failed += 1,
+                }
+            })?;
+            Ok((messages, failed))
+        })?;
+    *unreadable += failed;
+    Ok(messages)
 }
 
 /// A link, and the indexes of what it is a port of and of what it stands on.
@@ -196,17 +190,7 @@ fn to_link(message: &LinkMessage) -> Option<Read> {
     let index = message.header.index;
     // Of tunnels it is only by which interface they send.
     below = below.filter(|_| !elsewhere && stands_on_another(&kind));
-    let link = Link {
-        index,
-        name: name?,
-        kind,
-        up,
-        master: None,
-        below: None,
-        xdp,
-        addresses: Vec::new(),
-        groups: None,
-    };
+    let link = Link { up, xdp, ..Link::new(index, name?, kind) };
     Some(Read { link, master, below })
 }
 

@@ -9,6 +9,7 @@ use netlink_packet_core::{
 };
 use netlink_sys::{Socket, SocketAddr};
 use std::io;
+use std::net::IpAddr;
 
 /// The length of `struct nlmsghdr` (RFC 3549, section 2.2).
 pub const HEADER: usize = 16;
@@ -153,6 +154,39 @@ pub fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or(&[]);
         Some((kind, value))
     })
+}
+
+/// The value of the first attribute of this type.
+pub fn value(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
+    attributes(bytes).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
+}
+
+/// An IPv4 address of four bytes, or an IPv6 address of sixteen.
+pub fn address(bytes: &[u8]) -> Option<IpAddr> {
+    match <[u8; 4]>::try_from(bytes) {
+        Ok(four) => Some(four.into()),
+        Err(_) => Some(<[u8; 16]>::try_from(bytes).ok()?.into()),
+    }
+}
+
+/// A text up to its NUL.
+pub fn text(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+/// Takes a dump again where the tables changed under it, so often at most.
+pub fn whole<T>(
+    attempts: usize,
+    mut take: impl FnMut() -> Result<T, NetlinkError>,
+) -> Result<T, NetlinkError> {
+    for _ in 1..attempts {
+        match take() {
+            Err(NetlinkError::Interrupted) => {}
+            other => return other,
+        }
+    }
+    take()
 }
 
 /// An attribute with its header and padding; `kind` holds `NLA_F_NESTED` where there are others

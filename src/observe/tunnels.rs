@@ -3,7 +3,7 @@
 //! What an interface of an unknown kind or encapsulation is carried by is not guessed: it has none
 //! here. Numbers are those of linux/rtnetlink.h, linux/if_link.h and linux/if_tunnel.h.
 
-use super::netlink::{Channel, HEADER, NetlinkError, attributes, u16_at, u32_at};
+use super::netlink::{self, Channel, HEADER, NetlinkError, u16_at, u32_at};
 use super::{Link, LinkKind, Socket, Tunnel, TunnelPeer, forwarding, l2tp};
 use crate::model::{IfaceName, IpFamily, Owner, Prefix, Protocol};
 use netlink_packet_core::NLM_F_DUMP;
@@ -88,7 +88,7 @@ pub fn xfrm_interfaces(links: &[Link]) -> Result<BTreeMap<u32, IfaceName>, Netli
         let info = Info::read(message)?;
         let link = links.iter().find(|link| link.index == info.index)?;
         // IFLA_XFRM_IF_ID.
-        let number = u32_at(attribute_of(info.data, 2).filter(|_| info.kind == "xfrm")?, 0)?;
+        let number = u32_at(netlink::value(info.data, 2).filter(|_| info.kind == "xfrm")?, 0)?;
         Some((number, link.name.clone()))
     };
     let found: Vec<_> = all(&mut Channel::open(NETLINK_ROUTE)?, number)?;
@@ -100,17 +100,12 @@ fn all<T, I: IntoIterator<Item = T>>(
     channel: &mut Channel,
     read: impl Fn(&[u8]) -> I,
 ) -> Result<Vec<T>, NetlinkError> {
-    let mut attempt = 0;
-    loop {
-        attempt += 1;
+    netlink::whole(ATTEMPTS, || {
         let mut found = Vec::new();
         let each = |message: &[u8]| found.extend(read(message));
-        match channel.ask(RTM_GETLINK, NLM_F_DUMP, &[0; IFINFOMSG], each) {
-            Err(NetlinkError::Interrupted) if attempt < ATTEMPTS => {}
-            Err(error) => return Err(error),
-            Ok(()) => return Ok(found),
-        }
-    }
+        channel.ask(RTM_GETLINK, NLM_F_DUMP, &[0; IFINFOMSG], each)?;
+        Ok(found)
+    })
 }
 
 /// The tunnels that a message about an interface tells of.
@@ -144,15 +139,11 @@ impl<'a> Info<'a> {
     fn read(message: &'a [u8]) -> Option<Self> {
         let body = message.get(HEADER..)?;
         // IFLA_LINKINFO.
-        let info = attribute_of(body.get(IFINFOMSG..)?, 18)?;
-        let kind = attribute_of(info, 1)?;
+        let info = netlink::value(body.get(IFINFOMSG..)?, 18)?;
+        let kind = netlink::value(info, 1)?;
         let kind = String::from_utf8_lossy(kind.strip_suffix(b"\0").unwrap_or(kind)).into_owned();
-        Some(Self { index: u32_at(body, 4)?, kind, data: attribute_of(info, 2)? })
+        Some(Self { index: u32_at(body, 4)?, kind, data: netlink::value(info, 2)? })
     }
-}
-
-fn attribute_of(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
-    attributes(bytes).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
 }
 
 fn everything(family: IpFamily) -> Prefix {
@@ -178,7 +169,7 @@ impl Outer {
         const ESP: Protocol = Protocol(50);
         const IPIP: Protocol = Protocol(4);
         const IPV6: Protocol = Protocol(41);
-        let value = |wanted: u16| attribute_of(data, wanted);
+        let value = |wanted: u16| netlink::value(data, wanted);
         let end = |wanted: u16| value(wanted).and_then(address);
         let both = || IpFamily::BOTH.to_vec();
         // IFLA_*_LOCAL, IFLA_*_REMOTE, IFLA_*_ENCAP_TYPE.
@@ -217,7 +208,7 @@ impl Outer {
 
     /// A group is from where nothing comes; the ends behind one are learned.
     fn vxlan(data: &[u8]) -> Self {
-        let value = |wanted: u16| attribute_of(data, wanted);
+        let value = |wanted: u16| netlink::value(data, wanted);
         let end = |wanted: u16| value(wanted).and_then(address);
         Self {
             carriers: vec![(Protocol::UDP, IpFamily::BOTH.to_vec())],
@@ -232,11 +223,7 @@ impl Outer {
 
 /// The address that is no wildcard.
 pub(super) fn address(bytes: &[u8]) -> Option<IpAddr> {
-    let address: IpAddr = match <[u8; 4]>::try_from(bytes) {
-        Ok(four) => four.into(),
-        Err(_) => <[u8; 16]>::try_from(bytes).ok()?.into(),
-    };
-    (!address.is_unspecified()).then_some(address)
+    netlink::address(bytes).filter(|address| !address.is_unspecified())
 }
 
 fn network_u16(bytes: &[u8]) -> Option<u16> {
@@ -349,17 +336,7 @@ mod tests {
 
     #[test]
     fn a_socket_that_no_process_holds_is_named_by_its_tunnel() {
-        let link = Link {
-            index: 7,
-            name: "t0".parse().expect("a name"),
-            kind: LinkKind::Vxlan,
-            up: true,
-            master: None,
-            below: None,
-            xdp: false,
-            groups: None,
-            addresses: Vec::new(),
-        };
+        let link = Link::new(7, "t0".parse().expect("a name"), LinkKind::Vxlan);
         let tunnels = read("vxlan", &[(15, &4789_u16.to_be_bytes())]);
         let socket = |protocol, local: &str| Socket {
             protocol,

@@ -3,7 +3,7 @@
 //! Neither keys nor anything else that is secret is kept. Numbers are those of linux/wireguard.h.
 
 use super::generic::{self, GENLMSGHDR};
-use super::netlink::{Channel, HEADER, NetlinkError, attribute, attributes, u16_at};
+use super::netlink::{self, Channel, HEADER, NetlinkError, attribute, attributes, u16_at};
 use super::{Link, LinkKind, Tunnel, TunnelPeer};
 use crate::model::{IfaceName, Prefix, Protocol};
 use netlink_packet_core::NLM_F_DUMP;
@@ -76,12 +76,8 @@ fn endpoint(bytes: &[u8]) -> Option<SocketAddr> {
 
 /// WGALLOWEDIP_A_IPADDR and WGALLOWEDIP_A_CIDR_MASK.
 fn allowed(body: &[u8]) -> Option<Prefix> {
-    let value = |wanted| attributes(body).find(|(kind, _)| *kind == wanted).map(|(_, own)| own);
-    let bytes = value(2)?;
-    let address: IpAddr = match <[u8; 4]>::try_from(bytes) {
-        Ok(four) => four.into(),
-        Err(_) => <[u8; 16]>::try_from(bytes).ok()?.into(),
-    };
+    let value = |wanted| netlink::value(body, wanted);
+    let address = netlink::address(value(2)?)?;
     Prefix::around(address, *value(3)?.first()?)
 }
 

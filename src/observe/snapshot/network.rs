@@ -36,6 +36,23 @@ pub struct Link {
     pub groups: Option<Vec<IpAddr>>,
 }
 
+impl Link {
+    /// An interface that is up, and of which nothing else is known.
+    pub fn new(index: u32, name: IfaceName, kind: LinkKind) -> Self {
+        Self {
+            index,
+            name,
+            kind,
+            up: true,
+            master: None,
+            below: None,
+            xdp: false,
+            addresses: Vec::new(),
+            groups: None,
+        }
+    }
+}
+
 /// The kind of an interface (`IFLA_INFO_KIND`; a device without one is physical or virtio).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -8,7 +8,7 @@
 use super::in_use::InUse;
 use crate::model::Protocol;
 use crate::observe::SocketState;
-use crate::observe::netlink::{Channel, HEADER, NetlinkError, attributes, u32_at};
+use crate::observe::netlink::{Channel, HEADER, NetlinkError, attributes, u32_at, whole};
 use netlink_packet_core::NLM_F_DUMP;
 use netlink_packet_sock_diag::SockDiagMessage;
 use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6};
@@ -203,16 +203,15 @@ fn taken_whole(
     mut take: impl FnMut(&mut Vec<RawSocket>) -> Result<(), NetlinkError>,
 ) -> Result<(), NetlinkError> {
     let before = sockets.len();
-    for attempt in 1.. {
+    let taken = whole(ATTEMPTS, || {
         sockets.truncate(before);
-        match take(sockets) {
-            Err(NetlinkError::Interrupted) if attempt < ATTEMPTS => {}
-            // Sockets come and go all the time; what was there throughout is told even so.
-            Err(NetlinkError::Interrupted) => break,
-            other => return other,
-        }
+        take(sockets)
+    });
+    match taken {
+        // Sockets come and go all the time; what was there throughout is told even so.
+        Err(NetlinkError::Interrupted) => Ok(()),
+        other => other,
     }
-    Ok(())
 }
 
 /// Whether these bytes tell a socket.
