@@ -31,6 +31,42 @@ fn what_waits_does_nothing_until_it_is_told() {
 }
 
 #[test]
+fn what_is_handed_over_is_made_when_it_is_told() {
+    let namespace = Namespace::new("nft");
+    let names = |kernel: &Live| -> Vec<String> {
+        let table = kernel.read_table().unwrap().unwrap();
+        table.chains.into_iter().map(|chain| chain.name).collect()
+    };
+    let moment = || std::thread::sleep(Duration::from_millis(300));
+    namespace.enter(|| {
+        let kernel = Live::new().unwrap();
+        let before = kernel.generation().unwrap();
+        kernel.get_ready();
+        kernel.hand_over(TABLE);
+        moment();
+        assert_eq!(kernel.generation().unwrap(), before, "it did not wait");
+        kernel.run(TABLE).unwrap();
+        assert_eq!(names(&kernel), ["c"]);
+
+        // Of two transactions the one is made that is told, and the other is not.
+        kernel.get_ready();
+        kernel.hand_over("add chain inet fwctl never\n");
+        kernel.run("add chain inet fwctl d\n").unwrap();
+        moment();
+        assert_eq!(names(&kernel), ["c", "d"]);
+
+        // What cannot be read says so where it is told.
+        kernel.get_ready();
+        kernel.hand_over("add nonsense\n");
+        moment();
+        match kernel.run("add nonsense\n") {
+            Err(NftError::Refused { stderr }) => assert!(stderr.starts_with("1:"), "{stderr}"),
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+#[test]
 fn what_is_told_nothing_ends_without_a_trace() {
     let namespace = Namespace::new("nft");
     namespace.enter(|| {

@@ -128,6 +128,10 @@ impl Kernel for Watched {
         self.live.get_ready();
     }
 
+    fn hand_over(&self, transaction: &str) {
+        self.live.hand_over(transaction);
+    }
+
     fn run(&self, transaction: &str) -> Result<(), NftError> {
         let result = self.live.run(transaction);
         self.in_force.set(Instant::now());

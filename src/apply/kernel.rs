@@ -13,6 +13,12 @@ pub trait Kernel {
     /// Sends nothing.
     fn get_ready(&self) {}
 
+    /// Hands over the transaction that [`run`](Self::run) makes next, so that it can be read
+    /// meanwhile. Sends nothing.
+    fn hand_over(&self, transaction: &str) {
+        let _ = transaction;
+    }
+
     /// Makes one transaction, given in the language of `nft(8)`.
     fn run(&self, transaction: &str) -> Result<(), NftError>;
 
@@ -50,10 +56,18 @@ impl Kernel for Live {
         }
     }
 
+    fn hand_over(&self, transaction: &str) {
+        let mut own = self.waiting.borrow_mut();
+        if own.as_mut().is_some_and(|waiting| waiting.hand_over(transaction).is_err()) {
+            // Another one is started for the transaction, and says what the matter is.
+            *own = None;
+        }
+    }
+
     fn run(&self, transaction: &str) -> Result<(), NftError> {
         match self.waiting.take() {
-            Some(waiting) => waiting.run(transaction),
-            None => self.nft.run(transaction),
+            Some(waiting) if !waiting.expects_another(transaction) => waiting.run(transaction),
+            _ => self.nft.run(transaction),
         }
     }
 

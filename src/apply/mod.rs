@@ -188,21 +188,30 @@ pub fn apply(
     // What starts here waits until the disk has all of it.
     kernel.get_ready();
     let before = read(kernel, "nothing was changed")?;
-    // If we die here, nothing has changed: a generation that no kernel marker names is not used.
     let lasting = compile::lasting(&plan.table);
     let block = text::table(&lasting);
+    let making = match (plan.edits.first(), &lasting) {
+        // The text of a large table is not made twice.
+        (Some(Edit::AddTable), Cow::Borrowed(_)) => Making::Whole(transaction::create(&block)),
+        _ => Making::By(way(before.as_ref(), &plan.edits, &plan.table)),
+    };
+    match &making {
+        Making::Whole(create) => kernel.hand_over(create),
+        Making::By(Way::InPlace(steps)) => kernel.hand_over(steps.first()),
+        Making::By(Way::Beside) => {}
+    }
+    // If we die here, nothing has changed: a generation that no kernel marker names is not used.
     state.write_generation_text(&installed, &block).map_err(ApplyError::Disk)?;
-    match (plan.edits.first(), &lasting) {
-        // The text of a large table is not made twice. If we die while nft runs, it commits the
-        // batch whole or not at all.
-        (Some(Edit::AddTable), Cow::Borrowed(_)) => {
+    match making {
+        // If we die while nft runs, it commits the batch whole or not at all.
+        Making::Whole(create) => {
             let made = |now: Option<&Table>| aftermath::same(now, Some(&plan.table));
-            aftermath::run(kernel, &transaction::create(&block), before.as_ref(), made)?;
+            aftermath::run(kernel, &create, before.as_ref(), made)?;
         }
-        _ => match way(before.as_ref(), &plan.edits, &plan.table) {
-            Way::InPlace(steps) => in_place(&steps, &plan, before.as_ref(), (state, kernel))?,
-            Way::Beside => pending::at_once(lock, &plan, terms, state, kernel)?,
-        },
+        Making::By(Way::InPlace(steps)) => {
+            in_place(&steps, &plan, before.as_ref(), (state, kernel))?;
+        }
+        Making::By(Way::Beside) => pending::at_once(lock, &plan, terms, state, kernel)?,
     }
     // If we die here, the kernel runs the new table and names its generation; the next command
     // believes the kernel and corrects the disk.
@@ -217,6 +226,14 @@ pub fn apply(
     state.confirm(&installed).map_err(failed)?;
     state.forget_attempt().map_err(failed)?;
     Ok(Applied::InForce { generation, ruleset })
+}
+
+/// How a change is made.
+enum Making {
+    /// By this text, which makes the table where there is none.
+    Whole(String),
+    /// In the table that is there.
+    By(Way),
 }
 
 /// Makes the edits where they belong.

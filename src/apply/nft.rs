@@ -1,9 +1,10 @@
 //! Runs `nft(8)`: by its absolute path, with a bound on its time, and what it says kept.
 //!
-//! Its own start takes as long as a small transaction. So it can be started before it is known
-//! whether anything will be sent at all ([`Nft::start`]): it then waits for one line on its standard
-//! input, which names the transaction and is written when that is allowed. Where the line never
-//! comes, nft finds its input empty and does nothing.
+//! Its own start takes as long as a small transaction, and so does its reading of one. So it can be
+//! started before it is known whether anything will be sent at all ([`Nft::start`]), and be handed
+//! the transaction before that may be made ([`Waiting::hand_over`]): it reads it, and then waits for
+//! the rest of an unfinished statement on its standard input. Where the rest never comes, the input
+//! ends in a syntax error, and nft does nothing: it sends what it has read whole, or not at all.
 
 use super::state::inheritable;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -76,7 +77,9 @@ impl Nft {
         // Until nft has ended the lock is held, whether we live or not.
         let lock = inheritable().map_err(failed)?;
         let child = Command::new(&self.path)
-            .args(["-f", "-"])
+            // By the name of a file, so that it is read as it comes: of `-` nft reads all before it
+            // looks at any.
+            .args(["-f", "/proc/self/fd/0"])
             .env_clear()
             .stdin(theirs)
             // It writes nothing there; it is the one other descriptor by which it can be handed a
@@ -86,7 +89,14 @@ impl Nft {
             .spawn()
             .map_err(failed)?;
         drop(lock);
-        Ok(Waiting { path: self.path.clone(), child, gate: Some(gate), transaction, complaint })
+        Ok(Waiting {
+            path: self.path.clone(),
+            child,
+            gate: Some(gate),
+            transaction,
+            complaint,
+            handed_over: None,
+        })
     }
 }
 
@@ -101,10 +111,15 @@ pub struct Waiting {
     gate: Option<PipeWriter>,
     transaction: File,
     complaint: File,
+    /// What it reads already.
+    handed_over: Option<String>,
 }
 
-/// What is written to nft's standard input: so short that a pipe takes all of it or nothing.
-const GO: &[u8] = b"include \"/proc/self/fd/1\"\n";
+/// What nft is to read, and the beginning of a statement that means nothing: its name is used
+/// nowhere. So short that a pipe takes all of it or nothing, as is [`GO`].
+const READ: &[u8] = b"include \"/proc/self/fd/1\"\ndefine now = ";
+/// The end of the statement, without which nothing is sent.
+const GO: &[u8] = b"1\n";
 
 impl Waiting {
     /// Its process id.
@@ -112,19 +127,37 @@ impl Waiting {
         self.child.id()
     }
 
+    /// Lets it read the transaction that it is to make, without making it.
+    ///
+    /// The memory that nft reads holds all of it before nft is told so. Where this fails,
+    /// [`run`](Self::run) says why.
+    pub fn hand_over(&mut self, transaction: &str) -> std::io::Result<()> {
+        self.transaction.write_all(transaction.as_bytes())?;
+        self.handed_over = Some(transaction.to_owned());
+        self.gate.as_mut().map_or(Ok(()), |gate| gate.write_all(READ))
+    }
+
+    /// Whether it was handed another transaction than this one.
+    pub fn expects_another(&self, transaction: &str) -> bool {
+        self.handed_over.as_deref().is_some_and(|own| own != transaction)
+    }
+
     /// Lets it make one transaction, and waits for its end.
     ///
-    /// The memory that nft reads holds all of it before nft is told so: if fwctl dies while nft
-    /// runs, nft goes on alone with the whole of it, never with the half that went through a pipe.
-    /// The kernel commits the batch or does not.
+    /// If fwctl dies while nft runs, nft goes on alone with the whole of the transaction, never with
+    /// the half that went through a pipe. The kernel commits the batch or does not.
     pub fn run(mut self, transaction: &str) -> Result<(), NftError> {
         let path = self.path.clone();
         let failed = move |source| NftError::Run { path: path.clone(), source };
-        self.transaction.write_all(transaction.as_bytes()).map_err(&failed)?;
+        let told = match self.handed_over {
+            Some(_) => Ok(()),
+            None => self.hand_over(transaction),
+        };
         // If we die before this, nft does nothing; behind it, nft goes on alone.
-        let told = self.gate.take().map_or(Ok(()), |mut gate| gate.write_all(GO));
+        let told =
+            told.and_then(|()| self.gate.take().map_or(Ok(()), |mut gate| gate.write_all(GO)));
         if let Err(error) = told {
-            // Nobody reads any more, so nobody was told.
+            // Nobody reads any more, or not all could be written: nobody was told.
             let _ = self.child.kill();
             let _ = self.child.wait();
             return Err(match self.complaint().map_err(&failed)? {

@@ -123,6 +123,7 @@ fn load(
     let before = read(kernel, "nothing was changed")?;
     let arming = pending::arm(before.as_ref(), desired, generation, within)
         .map_err(|objects| ApplyError::InTheWay { objects })?;
+    kernel.hand_over(&arming.beside);
     let attempt = Attempt {
         generation,
         digest,

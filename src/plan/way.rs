@@ -41,6 +41,13 @@ pub struct Steps {
     pub clear: String,
 }
 
+impl Steps {
+    /// The step that is made first.
+    pub fn first(&self) -> &str {
+        if self.prepare.is_empty() { &self.switch } else { &self.prepare }
+    }
+}
+
 /// The way for these edits of `live`, which lead to `desired`.
 pub fn way(live: Option<&Table>, edits: &[Edit], desired: &Table) -> Way {
     let whole = matches!(edits.first(), Some(Edit::AddTable | Edit::Rebuild { .. }));

@@ -2,9 +2,10 @@
 //! outside itself, or says something, and kills it there if asked to.
 //!
 //! Nothing in the program knows of it. An effect is a call that makes, writes, syncs, renames or
-//! removes a file; that `nft`, its child, is started, that `nft` begins to read what it was told to
-//! do, and that it sends something to the kernel. Where the program is killed when nft has started
-//! or begins to read, nft goes on alone; where it is killed before nft sends, nft dies with it.
+//! removes a file; that it tells `nft`, its child, to go on; that nft is started, begins to read
+//! what it is to do, acts on that, and sends more to the kernel. Where the program is killed when nft
+//! has started, reads or begins to act, nft goes on alone; where it is killed before nft sends more,
+//! nft dies with it.
 //!
 //! nft may start while the program still writes files, so each has numbers of its own.
 
@@ -16,7 +17,7 @@ use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -27,10 +28,11 @@ use std::time::{Duration, Instant};
 pub enum End {
     /// By itself, with this exit code.
     Completed(i32),
-    /// Killed.
+    /// Killed, before it told nft to go on.
     Killed,
-    /// Killed where an nft had just started, which was told already what to do: the program does
-    /// not wait for nft to have started.
+    /// Killed in the moment in which it told nft to go on: nobody knows which came first.
+    KilledWhileTelling,
+    /// Killed when it had told nft to go on.
     KilledBehindTelling,
 }
 
@@ -55,8 +57,14 @@ pub struct Effect {
 
 /// nft has started, and was told nothing yet.
 pub const STARTS: &str = "start nft";
-/// nft was told what to do, and has not done it yet.
+/// nft reads what it is to do once it is told.
 pub const READS: &str = "nft reads what it is to do";
+/// nft was told, and has not done anything yet.
+pub const ACTS: &str = "nft begins to act";
+/// The program tells nft.
+const TELLS: &str = "tell nft";
+/// nft sends something, but not for the first time.
+pub const SENDS: &str = "nft sends";
 
 /// What happens before an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,12 +94,12 @@ pub fn run(command: &Command, program: &str, mut dies: impl FnMut(&Effect) -> bo
     trace(command, program, |effect| if dies(effect) { Next::Dies } else { Next::GoesOn }).0
 }
 
-/// Kills the program when it has told nft what to do for the time number `nth`, from 0; `None`
+/// Kills the program when it has told nft to go on for the time number `nth`, from 0; `None`
 /// where it does not so often.
 pub fn orphan(command: &Command, program: &str, nth: usize) -> Option<Orphan> {
     let mut told = 0;
     let next = |effect: &Effect| {
-        told += usize::from(effect.what == READS);
+        told += usize::from(effect.what == ACTS);
         if told > nth { Next::Stands } else { Next::GoesOn }
     };
     trace(command, program, next).1
@@ -105,6 +113,9 @@ fn trace(
     let first = start(command);
     let mut threads: HashMap<Pid, Who> = HashMap::new();
     let mut effects = [0, 0];
+    // Those that have sent something, and whether the newest was told, or is being told.
+    let mut acting = HashSet::new();
+    let mut telling = false;
     let mut end = None;
     let mut orphan = None;
     loop {
@@ -131,8 +142,10 @@ fn trace(
             }
             WaitStatus::PtraceSyscall(pid) => (pid, None),
             WaitStatus::PtraceEvent(pid, _, event) => {
-                if event == libc::PTRACE_EVENT_EXEC {
-                    threads.remove(&pid);
+                match event {
+                    libc::PTRACE_EVENT_EXEC => _ = threads.remove(&pid),
+                    libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK => telling = false,
+                    _ => {}
                 }
                 (pid, None)
             }
@@ -143,7 +156,10 @@ fn trace(
         let started = !threads.contains_key(&pid);
         let who = *threads.entry(pid).or_insert_with(|| who(pid, program));
         let effect = match status {
-            WaitStatus::PtraceSyscall(_) => effect(pid, who),
+            WaitStatus::PtraceSyscall(_) => match effect(pid, who) {
+                Some(SENDS) if acting.insert(pid) => Some(ACTS),
+                effect => effect,
+            },
             WaitStatus::PtraceEvent(..) if started && who == Who::Nft => Some(STARTS),
             _ => None,
         };
@@ -154,18 +170,21 @@ fn trace(
             let number = effects[usize::from(of_nft)];
             effects[usize::from(of_nft)] += 1;
             let next = next(&Effect { what, of_nft, number });
-            if next != Next::GoesOn {
-                end = Some(End::Killed);
+            if next == Next::GoesOn {
+                telling |= what == TELLS;
+            } else {
+                end = Some(match what {
+                    ACTS => End::KilledBehindTelling,
+                    STARTS | READS if telling => End::KilledWhileTelling,
+                    _ => End::Killed,
+                });
                 let _ = kill(first, Signal::SIGKILL);
                 if next == Next::Stands {
                     // It meets the signal behind the call at which it stopped.
                     kill(pid, Signal::SIGSTOP).unwrap();
                     ptrace::detach(pid, None).unwrap();
                     orphan = Some(Orphan(pid));
-                } else if [STARTS, READS].contains(&what) {
-                    if what == STARTS && is_told(first, pid) {
-                        end = Some(End::KilledBehindTelling);
-                    }
+                } else if [STARTS, READS, ACTS].contains(&what) {
                     // It goes on alone.
                     ptrace::detach(pid, None).unwrap();
                     await_end(pid);
@@ -223,8 +242,8 @@ fn effect(pid: Pid, who: Who) -> Option<&'static str> {
     let (number, arguments) = call(pid)?;
     if who == Who::Nft {
         return match number {
-            libc::SYS_sendmsg | libc::SYS_sendto => Some("nft sends"),
-            libc::SYS_openat if names_the_transaction(pid, arguments[1]) => Some(READS),
+            libc::SYS_sendmsg | libc::SYS_sendto => Some(SENDS),
+            libc::SYS_openat if holds(pid, arguments[1], b"/proc/self/fd/1\0") => Some(READS),
             _ => None,
         };
     }
@@ -233,6 +252,7 @@ fn effect(pid: Pid, who: Who) -> Option<&'static str> {
         libc::SYS_openat => {
             (arguments[2] & u64::from(writes.unsigned_abs()) != 0).then_some("open")
         }
+        libc::SYS_write if arguments[2] == 2 && holds(pid, arguments[1], b"1\n") => Some(TELLS),
         libc::SYS_write | libc::SYS_writev | libc::SYS_pwrite64 => Some("write"),
         libc::SYS_fsync | libc::SYS_fdatasync => Some("sync"),
         libc::SYS_renameat | libc::SYS_renameat2 => Some("rename"),
@@ -243,12 +263,11 @@ fn effect(pid: Pid, who: Who) -> Option<&'static str> {
     }
 }
 
-/// Whether the text at this address of a process is the name by which nft opens what it is to do.
-fn names_the_transaction(pid: Pid, address: u64) -> bool {
+/// Whether this is what stands at this address of a process.
+fn holds(pid: Pid, address: u64, bytes: &[u8]) -> bool {
     let Ok(memory) = std::fs::File::open(format!("/proc/{pid}/mem")) else { return false };
-    let name = b"/proc/self/fd/1\0";
-    let mut text = [0; 16];
-    memory.read_exact_at(&mut text, address).is_ok() && text == *name
+    let mut there = vec![0; bytes.len()];
+    memory.read_exact_at(&mut there, address).is_ok() && there == bytes
 }
 
 /// Calls that only older architectures have.
@@ -281,14 +300,6 @@ fn call(pid: Pid) -> Option<(i64, [u64; 3])> {
 fn call(pid: Pid) -> Option<(i64, [u64; 3])> {
     let registers = ptrace::getregs(pid).ok()?.regs;
     Some((i64::try_from(registers[8]).ok()?, [registers[0], registers[1], registers[2]]))
-}
-
-/// Whether an nft that has not run yet finds something on its standard input, once the program that
-/// would write it is dead.
-fn is_told(program: Pid, nft: Pid) -> bool {
-    await_end(program);
-    let input = std::fs::File::open(format!("/proc/{nft}/fd/0")).unwrap();
-    rustix::io::ioctl_fionread(input).unwrap() > 0
 }
 
 /// Waits for a process that is nobody's here any more.
