@@ -112,6 +112,7 @@ fn input(draft: &mut Draft<'_>, outside: &Dispatch, containers: &Dispatch) {
         map.insert(protocol, Verdict::Goto(chain.name.clone()));
         draft.add_chain(chain);
     }
+    let mut common = Vec::new();
     for protocol in Protocol::WITH_PORTS {
         if protocol == Protocol::SCTP
             && outside.lookup(protocol, Port::Packet).next().is_none()
@@ -137,7 +138,16 @@ fn input(draft: &mut Draft<'_>, outside: &Dispatch, containers: &Dispatch) {
         chain.rules.extend(outside.lookup(protocol, Port::Packet));
         chain.rules.extend(outside.tail_rule());
         draft.add_chain(chain);
-        map.insert(protocol, Verdict::Goto(name));
+        // Nearly all new connections are of one of two protocols: to compare is cheaper than to
+        // look up.
+        match protocol {
+            Protocol::TCP | Protocol::UDP => {
+                common.push(NftRule::new(vec![build::l4proto(protocol), build::goto(&name)], None))
+            }
+            _ => {
+                map.insert(protocol, Verdict::Goto(name));
+            }
+        }
 
         let mut inner = Chain::new(&inner_name);
         inner.rules.extend(essential::bridge_service_rules(protocol));
@@ -176,12 +186,16 @@ fn input(draft: &mut Draft<'_>, outside: &Dispatch, containers: &Dispatch) {
         elements,
     ));
 
-    let loopback: IfaceName = "lo".parse().expect("is an interface name");
     let mut rules = vec![
         rule(vec![build::ct_state(&[CtState::Established])], build::accept(), "established"),
-        rule(vec![build::iifname(&IfacePattern::Exact(loopback))], build::accept(), "loopback"),
-        NftRule::new(vec![build::vmap(vec![build::meta_l4proto()], "input_protocols")], None),
+        // A number is compared faster than a name, and this one is the same everywhere.
+        rule(vec![build::iif_lo()], build::accept(), "loopback"),
     ];
+    rules.extend(common);
+    rules.push(NftRule::new(
+        vec![build::vmap(vec![build::meta_l4proto()], "input_protocols")],
+        None,
+    ));
     let inner = containers.tail.as_deref().map_or_else(build::accept, build::goto);
     rules.push(rule(from_container(draft), inner, "other protocols from containers"));
     rules.extend(outside.tail_rule());
