@@ -6,7 +6,7 @@
 
 use super::Analyzer;
 use crate::model::nft::{
-    CompareOp, CtKey, ElementKey, KeyType, Operand, PayloadBase, Selector, Set, Statement,
+    CompareOp, CtKey, ElementKey, KeyType, MetaKey, Operand, PayloadBase, Selector, Set, Statement,
     Transform, XtMatch,
 };
 use crate::model::{PortRange, PortSpec, Protocol};
@@ -48,14 +48,11 @@ impl Classes {
         }
         for table in analyzer.tables() {
             for rule in table.chains.iter().flat_map(|chain| &chain.rules) {
-                for statement in &rule.statements {
-                    cut(statement, self);
-                }
+                // What stands behind a test of ICMP's type is asked of no port.
+                let of_ports = rule.statements.iter().take_while(|own| !leaves_no_ports(own));
+                of_ports.for_each(|statement| cut(statement, self));
             }
             table.sets.iter().for_each(|set| elements(set, self));
-        }
-        if let Some(block) = self.block {
-            self.cuts.extend((0..=u16::MAX).step_by(usize::from(block)));
         }
     }
 
@@ -96,13 +93,30 @@ impl Classes {
             return vec![ports];
         }
         let mut firsts = vec![ports.first()];
-        firsts.extend(
-            self.cuts.range(ports.first()..=ports.last()).filter(|at| **at > ports.first()),
-        );
+        firsts.extend(self.cuts.range(ports.first()..=ports.last()));
+        if let Some(block) = self.block {
+            let next = u32::from(ports.first()).next_multiple_of(block.into());
+            let blocks = (next..=ports.last().into()).step_by(block.into());
+            firsts.extend(blocks.filter_map(|at| u16::try_from(at).ok()));
+        }
+        firsts.sort_unstable();
+        firsts.dedup();
         let lasts = firsts.iter().skip(1).map(|first| first - 1).chain([ports.last()]);
         let pairs = firsts.iter().zip(lasts);
         pairs.filter_map(|(first, last)| PortRange::new(*first, last).ok()).collect()
     }
+}
+
+/// Whether only packets of a protocol without ports come past it.
+fn leaves_no_ports(statement: &Statement) -> bool {
+    let Statement::Compare { left, op: CompareOp::Eq, right } = statement else { return false };
+    let ([Operand { selector, transforms }], [number]) = (left.as_slice(), right.as_slice()) else {
+        return false;
+    };
+    let is_protocol = matches!(selector, Selector::Meta(MetaKey::L4proto));
+    let protocol = Protocol(*number);
+    let has_ports = protocol.has_ports() || protocol == Protocol::UDPLITE;
+    is_protocol && transforms.is_empty() && !has_ports
 }
 
 /// Whether a port is in what the operand loads.

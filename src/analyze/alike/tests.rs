@@ -1,8 +1,8 @@
 use crate::analyze::{Analyzer, Answer, Fate, From, Packet, RuleId};
 use crate::model::nft::{
     BaseChain, Chain, CompareOp, Element, ElementKey, Elements, Family, Hook, KeyType, NatKind,
-    NatRange, Operand, Rule, Ruleset, Selector, Set, SetFlags, Statement, Table, Transform,
-    Verdict, build,
+    NatRange, Operand, PayloadBase, Rule, Ruleset, Selector, Set, SetFlags, Statement, Table,
+    Transform, Verdict, build,
 };
 use crate::model::{IpFamily, PortRange, Protocol};
 use crate::observe::{Route, Snapshot};
@@ -250,4 +250,27 @@ fn some_bits_of_a_port_tell_apart_no_more_than_they_can() {
     let parts: Vec<_> = parts.iter().map(|part| (part.first(), part.last())).collect();
     // The number that the bits are compared with is one of its own.
     assert_eq!(parts, [(7900, 7935), (7936, 7936), (7937, 8191), (8192, 8200)]);
+}
+
+#[test]
+fn the_type_of_icmp_is_no_port() {
+    let classes = |protocol: Protocol, offset: u32| {
+        let byte = build::payload(PayloadBase::Transport, offset, 1);
+        let test = build::compare(byte, CompareOp::Eq, [3]);
+        let rule = vec![build::l4proto(protocol), test, build::drop()];
+        let snapshot = host(rule, Vec::new(), None);
+        let mut classes = crate::analyze::Classes::default();
+        classes.of_rules(&Analyzer::new(&snapshot));
+        classes
+    };
+    for protocol in [Protocol::ICMP, Protocol::ICMPV6] {
+        let classes = classes(protocol, 0);
+        assert_eq!(classes.signature(768), classes.signature(22), "{protocol}");
+        let all = PortRange::new(1, u16::MAX).expect("ascends");
+        assert_eq!(classes.split(Protocol::TCP, all), [all], "{protocol}");
+    }
+    for protocol in [Protocol::TCP, Protocol::UDPLITE] {
+        let classes = classes(protocol, 2);
+        assert_ne!(classes.signature(768), classes.signature(22), "{protocol}");
+    }
 }
