@@ -1,8 +1,8 @@
 //! Another kernel than this machine's: Debian's own for this release, with all of its modules, in a
 //! virtual machine under software emulation (no KVM, and no network to the outside).
 //!
-//! Use it from `tests/kernel_*.rs` with `mod guest;`. A test there runs itself again in the guest,
-//! so that all of `mod net;` (namespaces, links, probes) can be used as in `tests/net_*.rs`:
+//! Used by the modules of `tests/kernel.rs`. A test there runs itself again in the guest, so that all
+//! of `mod net;` (namespaces, links, probes) can be used as in `tests/net_*.rs`:
 //!
 //! ```ignore
 //! #[test]
@@ -19,7 +19,7 @@
 //! into none of the release's (`CONFIG_NETFILTER_NETLINK_HOOK`).
 //!
 //! `guest::shared()` is the guest itself as this machine sees it: `sh` and `try_sh` run a shell
-//! script in it. The tests of one file share one guest, which boots with the first of them and ends
+//! script in it. All tests share one guest of each kernel, which boots with the first of them and ends
 //! with the test process, however that ends. It sees the repository and the built programs under
 //! their own paths, read-only, and the tree of `tests/host/image` as its root, on an overlay that
 //! is gone with it. No init but `tests/guest/init` runs in it: no systemd, nothing listens.

@@ -1,14 +1,10 @@
 //! A real WireGuard tunnel, with an SSH session through it: what is read of it is true, and the
 //! guard keeps the VPN's own port open.
 
-#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
-
-mod guest;
-mod net;
-
-use net::{
+use crate::net::{
     Admin, HOST_WAN_V4, HOST_WAN_V6, INTERNET_V4, INTERNET_V6, Lab, Namespace, Session, fix,
 };
+use crate::{guest, net};
 use std::fs;
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};

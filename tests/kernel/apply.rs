@@ -1,13 +1,9 @@
 //! The main job on another kernel, by packets: a policy in force, a change that nobody confirms and
 //! one that somebody does, and the table out again. Nothing is lost meanwhile.
 
-#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
-
-mod guest;
-mod net;
-
+use crate::net::{Answer, HOST_LAN_V4, HOST_WAN_V4, HOST_WAN_V6, Host, Lab, Probe};
+use crate::{guest, net};
 use fwctl::plan::pending;
-use net::{Answer, HOST_LAN_V4, HOST_WAN_V4, HOST_WAN_V6, Host, Lab, Probe};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

@@ -3,11 +3,7 @@
 //! A choice of what tells kernels apart and takes seconds under emulation: what is loaded and read
 //! back, and what packets then see.
 
-#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
-
-mod guest;
-
-use guest::shared;
+use crate::guest::shared;
 
 #[test]
 fn what_is_applied_is_what_was_meant() {

@@ -1,15 +1,13 @@
 //! A kernel that lists its hooks: its order of equal priorities, held against packets, and what no rule
 //! tells of. Debian builds the list into none of its release's kernels, but into those of backports.
 
-#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
-
-mod guest;
-mod net;
-
+use crate::guest;
+use crate::net::{
+    Answer, FAR_V4, FAR_V6, HOST_WAN_V4, HOST_WAN_V6, Lab, Place, Probe, attach, run,
+};
 use fwctl::analyze::{Analyzer, Explanation, From, Packet, Reach, past_the_rules};
 use fwctl::model::Protocol;
 use fwctl::observe::{Options, Snapshot, observe};
-use net::{Answer, FAR_V4, FAR_V6, HOST_WAN_V4, HOST_WAN_V6, Lab, Place, Probe, attach, run};
 use std::net::IpAddr;
 
 fn look(lab: &Lab) -> Snapshot {

@@ -1,11 +1,7 @@
 //! The guest itself: another kernel, commands with their end and output, and probes that see.
 
-#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
-
-mod guest;
-mod net;
-
-use net::{Answer, HOST_WAN_V4, HOST_WAN_V6, Lab, Probe};
+use crate::net::{Answer, HOST_WAN_V4, HOST_WAN_V6, Lab, Probe};
+use crate::{guest, net};
 use std::time::Duration;
 
 #[test]
@@ -55,7 +51,7 @@ fn probes_see_what_is_open_there() {
 }
 
 #[test]
-#[should_panic(expected = "in the guest, what_fails_there_fails_here failed")]
+#[should_panic(expected = "in the guest, kernel::harness::what_fails_there_fails_here failed")]
 fn what_fails_there_fails_here() {
     guest::inside(|| std::process::exit(3));
 }

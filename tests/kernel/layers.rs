@@ -1,12 +1,8 @@
 //! Real tunnels and real IPsec, with SSH sessions through them: what is read of them is true, and the
 //! guard keeps what carries them open.
 
-#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
-
-mod guest;
-mod net;
-
-use net::{
+use crate::guest;
+use crate::net::{
     Admin, HOST_WAN_V4, HOST_WAN_V6, INTERNET_V4, INTERNET_V6, Lab, Namespace, Session, fix,
 };
 use serde_json::{Value, json};
