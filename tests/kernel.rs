@@ -15,5 +15,6 @@ mod kernel {
     mod hooks;
     mod layers;
     mod net;
+    mod vrf;
     mod wireguard;
 }

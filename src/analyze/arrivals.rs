@@ -10,6 +10,7 @@ use super::sources::Sources;
 use crate::compile::Environment;
 use crate::model::prefix::joined;
 use crate::model::{IfaceName, IpFamily, ZoneRef};
+use crate::observe::LinkKind;
 use crate::policy::{AddressRef, Policy, Source, Zone, prefixes};
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -75,7 +76,10 @@ impl Analyzer<'_> {
             let is_container = containers.contains(&link.name);
             let mut sources = self.routed_by(&link.name, family);
             let named = |own: &Zone| {
-                let by_name = own.interfaces.iter().any(|pattern| pattern.matches(&link.name));
+                let vrf = self.host.vrf_over(&link.name).map(|vrf| &vrf.name);
+                let mut names = std::iter::once(&link.name).chain(vrf);
+                let by_name =
+                    names.any(|name| own.interfaces.iter().any(|pattern| pattern.matches(name)));
                 if own.interfaces.is_empty() { !is_container } else { by_name }
             };
             let addresses = |own: &Zone| match (&own.addresses, policy) {
@@ -147,7 +151,24 @@ impl Analyzer<'_> {
         if source.is_loopback() || self.host.address_type(source, None) == 2 {
             return Some(From::Host);
         }
-        self.host.leaves_by(source, None).cloned().map(From::Interface)
+        let vrfs = self.snapshot().links.iter().filter(|link| link.kind == LinkKind::Vrf);
+        let tables = vrfs.filter_map(|vrf| vrf.table);
+        let in_vrf = || {
+            let routes = tables.filter_map(|table| self.host.route_in(table, source));
+            let mut routes = routes.filter(|route| route.kind == "unicast");
+            routes.find_map(|route| self.host.interfaces(route).next())
+        };
+        self.host.leaves_by(source, None).or_else(in_vrf).cloned().map(From::Interface)
+    }
+
+    /// The way in of what a connection says that it came by: sockets know a VRF, rules its port.
+    pub fn port_of(&self, interface: &IfaceName, source: IpAddr) -> From {
+        let vrf = self.host.link(interface).filter(|link| link.kind == LinkKind::Vrf);
+        let port = vrf.and_then(|vrf| {
+            let route = self.host.route_in(vrf.table?, source)?;
+            self.host.interfaces(route).next()
+        });
+        From::Interface(port.unwrap_or(interface).clone())
     }
 
     /// Whether this is a container engine's interface.

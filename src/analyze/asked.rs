@@ -256,11 +256,16 @@ impl Asked<'_, '_> {
                 None => end.fate.passes(),
             }
         };
-        let bound = |arrival: &&Arrival| match (&endpoint.device, &arrival.from) {
-            (Some(device), From::Interface(name)) => device == name,
-            (Some(_) | None, _) => true,
+        // Of a port that nobody listens at, only the rules are asked.
+        let by_socket = matches!(endpoint.served_by, ServedBy::HostSocket | ServedBy::Proxy);
+        let of_socket = listener.is_some() && by_socket || endpoint.device.is_some();
+        let hears = |arrival: &&Arrival| match &arrival.from {
+            From::Interface(name) if of_socket => {
+                self.analyzer.host.is_heard(name, endpoint.device.as_ref(), endpoint.protocol)
+            }
+            From::Interface(_) | From::Host => true,
         };
-        let arrivals = arrivals.iter().filter(bound);
+        let arrivals = arrivals.iter().filter(hears);
         let told = self.analyzer.told(dialled, arrivals, address, listener, &arrives);
         (told, names.get())
     }

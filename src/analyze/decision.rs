@@ -32,7 +32,8 @@ impl HostView<'_> {
         if let Some(way) = self.way_by_address(interface, source, destination) {
             return Ok(way);
         }
-        let flow = Flow { to: destination, from: source, input: Some(interface), mark };
+        let vrf = self.vrf_over(interface);
+        let flow = Flow { to: destination, from: source, input: Some(interface), vrf, mark };
         let route = match self.looked_up(&flow)? {
             Looked::Route(route) => route,
             Looked::Nothing => return Ok(Way::Nowhere(Nowhere::NoRoute)),
@@ -167,7 +168,8 @@ impl HostView<'_> {
         let filter = self.ipv4(interface, "rp_filter").max(self.ipv4_all("rp_filter"));
         let accepts_local =
             self.ipv4(interface, "accept_local") != 0 || self.ipv4_all("accept_local") != 0;
-        if filter == 0 {
+        let vrf = self.vrf_over(interface);
+        if filter == 0 && vrf.is_none() {
             let own = self.is_own(source);
             return Ok((own && !accepts_local).then_some(Nowhere::MartianSource));
         }
@@ -177,10 +179,11 @@ impl HostView<'_> {
             to: source,
             from: destination,
             input: self.loopback().map(|link| &link.name),
+            vrf,
             mark: if marked { mark } else { Some(0) },
         };
         let Looked::Route(route) = self.looked_up(&flow)? else {
-            return Ok(Some(Nowhere::ReversePath));
+            return Ok((filter != 0).then_some(Nowhere::ReversePath));
         };
         match route.kind.as_str() {
             "unicast" => {}

@@ -116,7 +116,7 @@ fn passing(
             program: &analyzer.program,
             host: &analyzer.host,
             packet,
-            place: Place { hook: base.hook, input: None, output: None, base: &base },
+            place: Place { hook: base.hook, input: None, port: None, output: None, base: &base },
             env: &env,
             table,
             source: address(packet.family(), piece.first),

@@ -5,7 +5,7 @@
 
 use super::cuts::around;
 use super::routes::Routes;
-use crate::model::{IfaceName, IpFamily, Prefix};
+use crate::model::{IfaceName, IpFamily, Prefix, Protocol};
 use crate::observe::{Link, LinkKind, Route, Snapshot};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
@@ -24,8 +24,6 @@ pub struct HostView<'s> {
     loopback: Option<&'s Link>,
     /// The host's own addresses.
     own: HashSet<IpAddr>,
-    /// Whether some interface is one of virtual routing.
-    has_vrf: bool,
     /// Where the answer of a lookup can change, by IP version.
     cuts: [Vec<u128>; 2],
     /// Settings of IPv4 by interface, as [`SETTINGS`] names them; for all of them the last.
@@ -143,7 +141,6 @@ impl<'s> HostView<'s> {
             links,
             loopback: kind(LinkKind::Loopback),
             own,
-            has_vrf: kind(LinkKind::Vrf).is_some(),
             cuts,
             ipv4,
         }
@@ -164,9 +161,33 @@ impl<'s> HostView<'s> {
         self.own.contains(&address)
     }
 
-    /// Whether some interface is one of virtual routing.
-    pub(super) fn has_vrf(&self) -> bool {
-        self.has_vrf
+    /// The VRF that an interface is a port of.
+    pub fn vrf_over(&self, interface: &IfaceName) -> Option<&'s Link> {
+        let master = self.link(interface)?.master.as_ref()?;
+        self.link(master).filter(|link| link.kind == LinkKind::Vrf)
+    }
+
+    /// Whether a socket hears what comes by an interface (`inet_bound_dev_eq()`): one that is bound to
+    /// no device hears a VRF's ports only where the kernel is told so.
+    pub fn is_heard(
+        &self,
+        interface: &IfaceName,
+        device: Option<&IfaceName>,
+        protocol: Protocol,
+    ) -> bool {
+        let Some(vrf) = self.vrf_over(interface) else {
+            return device.is_none_or(|device| device == interface);
+        };
+        match device {
+            Some(device) => device == interface || *device == vrf.name,
+            None => match protocol {
+                Protocol::TCP => self.setting("ipv4.tcp_l3mdev_accept") != 0,
+                Protocol::UDP | Protocol::UDPLITE => self.setting("ipv4.udp_l3mdev_accept") != 0,
+                Protocol::SCTP => self.setting("sctp.l3mdev_accept") != 0,
+                // What has no ports is for the kernel itself, or for raw sockets.
+                _ => true,
+            },
+        }
     }
 
     /// The addresses before which a lookup may say something else.
@@ -312,8 +333,9 @@ impl<'s> HostView<'s> {
     pub fn may_come_by(&self, source: IpAddr) -> impl Iterator<Item = &'s IfaceName> {
         let others = self.other_tables(IpFamily::of(source)).iter();
         let best = others.filter_map(move |table| self.routes.longest(*table, source).last());
-        let main = self.route(source).filter(|route| route.kind == "unicast");
-        best.copied().chain(main).flat_map(|route| self.interfaces(route))
+        let found = best.copied().chain(self.route(source));
+        let leads_on = found.filter(|route| route.kind == "unicast");
+        leads_on.flat_map(|route| self.interfaces(route))
     }
 
     /// Whether the bridge itself sends a packet on whose destination was translated to one of its

@@ -179,7 +179,9 @@ impl Scene<'_, '_> {
             MetaKey::Iiftype => self.link_layer(input),
             MetaKey::Oiftype => self.link_layer(output),
             MetaKey::Ibrpvid | MetaKey::Ibrvproto => Value::unknown(2),
-            MetaKey::Ibrname | MetaKey::Obrname | MetaKey::Sdifname => Value::unknown(16),
+            MetaKey::Ibrname | MetaKey::Obrname => Value::unknown(16),
+            MetaKey::Sdif => self.of_port(4, index),
+            MetaKey::Sdifname => self.of_port(16, name),
             MetaKey::Nftrace | MetaKey::Ipsec | MetaKey::Day | MetaKey::Broute => Value::unknown(1),
             MetaKey::Time => Value::unknown(8),
             MetaKey::Length
@@ -191,7 +193,6 @@ impl Scene<'_, '_> {
             | MetaKey::Oifgroup
             | MetaKey::Random
             | MetaKey::Hour
-            | MetaKey::Sdif
             | MetaKey::Other(_) => Value::unknown(4),
         }
     }
@@ -296,6 +297,25 @@ impl Scene<'_, '_> {
         }
     }
 
+    /// Whether the packet comes by a VRF or one of its ports.
+    pub(super) fn is_in_vrf(&self) -> bool {
+        let is = |name| {
+            self.host.vrf_over(name).is_some()
+                || self.host.link(name).is_some_and(|link| link.kind == LinkKind::Vrf)
+        };
+        self.place.input.is_some_and(is)
+    }
+
+    /// What is known of the port of a VRF by which the packet came, `len` bytes of it.
+    fn of_port(&self, len: usize, known: impl Fn(Option<&IfaceName>) -> Value) -> Value {
+        let is_vrf = |name| self.host.link(name).is_some_and(|link| link.kind == LinkKind::Vrf);
+        match self.place.port {
+            // The host sends itself something there.
+            None if self.place.input.is_some_and(is_vrf) => Value::unknown(len),
+            port => known(port),
+        }
+    }
+
     fn fib(&self, result: FibResult, flags: FibFlags) -> Value {
         let len = if result == FibResult::Oifname { 16 } else { 4 };
         let fields = self.fields();
@@ -305,6 +325,11 @@ impl Scene<'_, '_> {
             (_, true) => self.place.input,
             _ => None,
         };
+        // In which tables it looks differs from kernel to kernel, where a VRF is about.
+        let local_alone = result == FibResult::AddressType && through.is_none();
+        if self.is_in_vrf() && !(local_alone && looked_up.is_some_and(|own| own.is_ipv4())) {
+            return Value::unknown(len);
+        }
         let Some(address) = looked_up else {
             let local = flags.daddr && through.is_none() && self.is_local_for_sure();
             return if local && result == FibResult::AddressType {
@@ -337,6 +362,7 @@ impl Scene<'_, '_> {
             to: address,
             from: other.unwrap_or(unspecified),
             input: self.host.loopback().map(|link| &link.name),
+            vrf: None,
             mark: if flags.mark { self.env.mark } else { Some(0) },
         };
         self.host.flow_leaves_by(&flow, through).map_or(Value::unknown(len), known)

@@ -6,7 +6,7 @@
 use super::host::{HostView, TABLES};
 use super::value::Truth;
 use crate::model::{IfaceName, IpFamily};
-use crate::observe::{Route, RoutingAction, RoutingRule};
+use crate::observe::{Link, Route, RoutingAction, RoutingRule};
 use std::net::IpAddr;
 
 /// What is looked up.
@@ -18,9 +18,14 @@ pub struct Flow<'f> {
     pub from: IpAddr,
     /// The input interface; the loopback for what the host asks for itself.
     pub input: Option<&'f IfaceName>,
+    /// The VRF in which it is looked up.
+    pub vrf: Option<&'f Link>,
     /// The mark; `None` for an unknown one.
     pub mark: Option<u32>,
 }
+
+/// What ip-rule(8) calls the rule that leads to a VRF's own table.
+const L3MDEV: &str = "l3mdev";
 
 /// Why a lookup has no answer: this rule of policy routing cannot be evaluated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,16 +78,25 @@ impl<'s> HostView<'s> {
             if rule.priority < from {
                 continue;
             }
-            let holds = self.holds(rule, flow);
+            let holds = Self::holds(rule, flow);
             if holds == Truth::No {
                 continue;
             }
             let found = match rule.action {
                 RoutingAction::Nothing => continue,
-                RoutingAction::Table(table) => match self.route_in(table, flow.to) {
-                    Some(route) if !is_suppressed(rule, route) => Looked::Route(route),
-                    _ => continue,
-                },
+                RoutingAction::Table(table) => {
+                    let table = match flow.vrf {
+                        Some(vrf) if rule.others.iter().any(|own| own == L3MDEV) => vrf.table,
+                        _ => Some(table),
+                    };
+                    let Some(table) = table else {
+                        return Err(Undecided { why: "the routing table of a VRF".into() });
+                    };
+                    match self.route_in(table, flow.to) {
+                        Some(route) if !is_suppressed(rule, route) => Looked::Route(route),
+                        _ => continue,
+                    }
+                }
                 RoutingAction::Forbid => Looked::Forbidden,
                 RoutingAction::Goto(priority) if holds == Truth::Yes => {
                     from = priority;
@@ -93,8 +107,11 @@ impl<'s> HostView<'s> {
             if holds == Truth::Yes {
                 return Ok(found);
             }
-            let what = rule.others.join(", ");
-            let what = if what.is_empty() { "its mark".to_owned() } else { what };
+            let what = match (rule.others.is_empty(), rule.mark) {
+                (false, _) => rule.others.join(", "),
+                (true, Some(_)) => "its mark".to_owned(),
+                (true, None) => "its interface".to_owned(),
+            };
             return Err(Undecided {
                 why: format!("policy routing: whether rule {} holds ({what})", rule.priority),
             });
@@ -103,12 +120,17 @@ impl<'s> HostView<'s> {
     }
 
     /// `fib_rule_match()`.
-    fn holds(&self, rule: &RoutingRule, flow: &Flow<'_>) -> Truth {
+    fn holds(rule: &RoutingRule, flow: &Flow<'_>) -> Truth {
         let certain = rule.to.is_none_or(|own| own.contains(flow.to))
             && rule.from.is_none_or(|own| own.contains(flow.from))
-            && rule.input.as_ref().is_none_or(|own| Some(own) == flow.input)
             // What is forwarded, or asked about, is bound to no interface.
             && rule.output.is_none();
+        // In a VRF kernels differ in whether rules see its port or itself.
+        let input = match (&rule.input, flow.vrf) {
+            (None, _) => Truth::Yes,
+            (Some(own), Some(vrf)) if Some(own) == flow.input || *own == vrf.name => Truth::Unknown,
+            (Some(own), _) => Truth::from(Some(own) == flow.input),
+        };
         let mark = match (rule.mark, flow.mark) {
             (None, _) => Truth::Yes,
             (Some(_), None) => Truth::Unknown,
@@ -117,14 +139,16 @@ impl<'s> HostView<'s> {
         let mut others = Truth::Yes;
         for other in &rule.others {
             match other.as_str() {
-                "l3mdev" if !self.has_vrf() => others = Truth::No,
+                L3MDEV if flow.vrf.is_none() => others = Truth::No,
+                L3MDEV => {}
                 _ if others == Truth::Yes => others = Truth::Unknown,
                 _ => {}
             }
         }
-        let all = match (certain, mark, others) {
-            (false, ..) | (_, Truth::No, _) | (_, _, Truth::No) => Truth::No,
-            (true, Truth::Yes, Truth::Yes) => Truth::Yes,
+        let all = match (certain, [input, mark, others]) {
+            (false, _) => Truth::No,
+            (true, asked) if asked.contains(&Truth::No) => Truth::No,
+            (true, [Truth::Yes, Truth::Yes, Truth::Yes]) => Truth::Yes,
             _ => Truth::Unknown,
         };
         all.inverted(rule.invert)

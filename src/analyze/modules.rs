@@ -107,6 +107,9 @@ impl Scene<'_, '_> {
         let (Some(source), Some(destination)) = (fields.source, fields.destination) else {
             return Truth::Unknown;
         };
+        if self.is_in_vrf() {
+            return Truth::Unknown;
+        }
         let unroutable = match source {
             IpAddr::V4(source) => source.octets()[0] == 0 && !is_unicast(destination),
             IpAddr::V6(source) => source.is_unspecified(),
@@ -118,6 +121,7 @@ impl Scene<'_, '_> {
             to: source,
             from: destination,
             input: self.host.loopback().map(|link| &link.name),
+            vrf: None,
             mark: if has("validmark") { self.env.mark } else { Some(0) },
         };
         let route = match self.host.looked_up(&flow) {

@@ -44,6 +44,8 @@ pub struct Place<'p> {
     pub hook: Hook,
     /// By which interface the packet came in, where the hook knows it.
     pub input: Option<&'p IfaceName>,
+    /// The port of a VRF by which it came, where `input` is the VRF.
+    pub port: Option<&'p IfaceName>,
     /// By which it leaves, where the hook knows it.
     pub output: Option<&'p IfaceName>,
     /// The base chain's type and priority.

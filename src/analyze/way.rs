@@ -13,6 +13,7 @@ use super::{Event, Fate, Happened};
 use crate::model::IfaceName;
 use crate::model::nft::Hook;
 use crate::observe::HookPoint;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 /// `IPS_SRC_NAT_DONE`, `IPS_DST_NAT_DONE`.
@@ -23,10 +24,12 @@ const DESTINATION_DONE: u32 = 1 << 8;
 #[derive(Clone, Copy)]
 struct Between<'p> {
     input: Option<&'p IfaceName>,
+    /// The port of a VRF by which it came, where `input` is the VRF.
+    port: Option<&'p IfaceName>,
     output: Option<&'p IfaceName>,
 }
 
-impl Walk<'_, '_> {
+impl<'s> Walk<'_, 's> {
     /// Sends the packet on its way; the ends say where it arrives.
     pub fn run(&mut self, order: Order) {
         let packet = self.packet;
@@ -45,20 +48,46 @@ impl Walk<'_, '_> {
     }
 
     fn arrive(&mut self, input: &IfaceName, states: Vec<State>, order: Order) {
-        let between = Between { input: Some(input), output: None };
+        let between = Between { input: Some(input), port: None, output: None };
         let states = self.unread(input, states);
         let states = self.ingress(input, states, order);
         let states = self.refused(input, states);
         let states = self.hook(Hook::Prerouting, between, states, order);
+        let (between, states) = self.through_vrf(input, between, states, order);
         for state in states {
             for (way, state) in self.ways(input, state) {
                 match way {
                     Way::Local => self.deliver(between, state, order),
                     Way::Nowhere(why) => self.end(state, Fate::Nowhere(why), None),
-                    Way::Forward(output) => self.forward(input, output.as_ref(), state, order),
+                    Way::Forward(output) => self.forward(between, output.as_ref(), state, order),
                 }
             }
         }
+    }
+
+    /// What comes by a port of a VRF is received by the VRF once more (`vrf_l3_rcv()`), and all
+    /// that follows sees that as the input interface.
+    fn through_vrf<'p>(
+        &mut self,
+        input: &'p IfaceName,
+        between: Between<'p>,
+        states: Vec<State>,
+        order: Order,
+    ) -> (Between<'p>, Vec<State>)
+    where
+        's: 'p,
+    {
+        let Some(vrf) = self.analyzer.host.vrf_over(input) else { return (between, states) };
+        let between = Between { input: Some(&vrf.name), port: Some(input), output: None };
+        let past_the_hook = match self.packet.destination {
+            IpAddr::V4(to) => to.is_multicast(),
+            IpAddr::V6(to) => to.is_multicast() || to.is_unicast_link_local(),
+        };
+        if past_the_hook {
+            return (between, states);
+        }
+        let before = Between { port: None, ..between };
+        (between, self.hook(Hook::Prerouting, before, states, order))
     }
 
     fn deliver(&mut self, between: Between<'_>, state: State, order: Order) {
@@ -80,12 +109,12 @@ impl Walk<'_, '_> {
 
     fn forward(
         &mut self,
-        input: &IfaceName,
+        between: Between<'_>,
         output: Option<&IfaceName>,
         mut state: State,
         order: Order,
     ) {
-        let between = Between { input: Some(input), output };
+        let between = Between { output, ..between };
         Rc::make_mut(&mut state.env).output = output.cloned();
         let states = self.hook(Hook::Forward, between, vec![state], order);
         let mut states = self.hook(Hook::Postrouting, between, states, order);
@@ -113,8 +142,8 @@ impl Walk<'_, '_> {
 
     fn loop_back(&mut self, states: Vec<State>, order: Order) {
         let loopback = self.analyzer.host.loopback().map(|link| &link.name);
-        let out = Between { input: None, output: loopback };
-        let into = Between { input: loopback, output: None };
+        let out = Between { input: None, port: None, output: loopback };
+        let into = Between { input: loopback, port: None, output: None };
         let states = self.hook(Hook::Output, out, states, order);
         let states = self.hook(Hook::Postrouting, out, states, order);
         let states = self.hook(Hook::Prerouting, into, states, order);
@@ -125,7 +154,7 @@ impl Walk<'_, '_> {
 
     fn ingress(&mut self, input: &IfaceName, mut states: Vec<State>, order: Order) -> Vec<State> {
         let analyzer = self.analyzer;
-        let between = Between { input: Some(input), output: None };
+        let between = Between { input: Some(input), port: None, output: None };
         for item in analyzer.stages.ingress(&analyzer.program, input.as_str(), order) {
             match item {
                 Item::Chain(id) => states = self.at(id, Hook::Ingress, between, states),
@@ -192,7 +221,8 @@ impl Walk<'_, '_> {
         states: Vec<State>,
     ) -> Vec<State> {
         let base = hooks::base(&self.analyzer.program, id);
-        let place = Place { hook, input: between.input, output: between.output, base };
+        let Between { input, port, output } = between;
+        let place = Place { hook, input, port, output, base };
         self.base_chain(id, place, states)
     }
 

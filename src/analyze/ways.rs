@@ -94,7 +94,8 @@ impl Analyzer<'_> {
             IpAddr::V6(own) if own.is_unicast_link_local() => Special::LinkLocal,
             _ => Special::None,
         };
-        let flow = Flow { to: destination, from: destination, input: None, mark: Some(0) };
+        let flow =
+            Flow { to: destination, from: destination, input: None, vrf: None, mark: Some(0) };
         let found = match self.host.looked_up(&flow) {
             Err(_) => return To::Address(destination, mark),
             Ok(Looked::Nothing) => Found::Nothing,

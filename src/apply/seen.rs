@@ -70,8 +70,15 @@ fn inputs(policy: &Policy, environment: &Environment) -> String {
         hash.update(format!("{} {}\n", source.name, source.sha256));
     }
     // Connections that are carried over are what they are; they do not change what is right.
-    let Environment { uplink_bridges, default_route_interfaces, networks, carried: _ } =
-        environment;
+    let Environment {
+        uplink_bridges,
+        default_route_interfaces,
+        vrf_ports,
+        vrf_bridges,
+        networks,
+        carried: _,
+    } = environment;
     hash.update(format!("{uplink_bridges:?} {default_route_interfaces:?} {networks:?}"));
+    hash.update(format!("{vrf_ports:?} {vrf_bridges:?}"));
     Bytes::from(&hash.finalize()[..]).to_string()
 }

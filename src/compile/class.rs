@@ -300,20 +300,33 @@ fn interface_conditions(draft: &mut Draft<'_>, own: &[IfacePattern]) -> Vec<Opti
     if own.is_empty() {
         return vec![None];
     }
+    // Behind prerouting a port of a VRF goes by another name, and its own is found elsewhere.
+    let ports = &draft.environment.vrf_ports;
+    let is_port = |pattern: &IfacePattern| ports.iter().any(|port| pattern.matches(port));
+    let in_vrf = own.iter().any(is_port);
     let mut exact: Vec<IfaceName> = Vec::new();
     let mut conditions = Vec::new();
     for pattern in own {
         match pattern {
             IfacePattern::Exact(name) => exact.push(name.clone()),
-            IfacePattern::StartsWith(_) => conditions.push(Some(build::iifname(pattern))),
+            IfacePattern::StartsWith(_) => {
+                conditions.push(Some(build::iifname(pattern)));
+                conditions.extend(is_port(pattern).then(|| Some(build::sdifname(pattern))));
+            }
         }
     }
     match exact.as_slice() {
         [] => {}
-        [one] => conditions.push(Some(build::iifname(&IfacePattern::Exact(one.clone())))),
+        [one] => {
+            let pattern = IfacePattern::Exact(one.clone());
+            conditions.push(Some(build::iifname(&pattern)));
+            conditions.extend(is_port(&pattern).then(|| Some(build::sdifname(&pattern))));
+        }
         several => {
             let set = draft.interface_set(several);
-            conditions.push(Some(build::lookup(vec![build::meta(MetaKey::Iifname)], &set)));
+            let keys = [Some(MetaKey::Iifname), in_vrf.then_some(MetaKey::Sdifname)];
+            let asked = keys.into_iter().flatten();
+            conditions.extend(asked.map(|key| Some(build::lookup(vec![build::meta(key)], &set))));
         }
     }
     conditions

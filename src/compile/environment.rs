@@ -20,6 +20,10 @@ pub struct Environment {
     pub uplink_bridges: Vec<IfaceName>,
     /// Interfaces that hold a default route; sorted.
     pub default_route_interfaces: Vec<IfaceName>,
+    /// Ports of VRFs, which the hooks behind prerouting see as the VRF; sorted.
+    pub vrf_ports: Vec<IfaceName>,
+    /// Container engines' bridges that are ports of a VRF, with that; sorted.
+    pub vrf_bridges: Vec<(IfaceName, IfaceName)>,
     /// The bridge of each container network, by the network's name.
     pub networks: BTreeMap<String, IfaceName>,
     /// Connections that nothing tracked before and that must go on.
@@ -54,10 +58,19 @@ impl Environment {
 
     /// What it must name of interfaces and routes alone.
     pub fn of_links(links: &[Link], routes: &[Route]) -> Self {
+        let vrf = |port: &Link| {
+            let is = |link: &&Link| {
+                link.kind == LinkKind::Vrf && Some(&link.name) == port.master.as_ref()
+            };
+            links.iter().find(is).map(|vrf| (port.name.clone(), vrf.name.clone()))
+        };
+        let in_vrf: BTreeMap<IfaceName, IfaceName> = links.iter().filter_map(vrf).collect();
         let default_route_interfaces: BTreeSet<IfaceName> = routes
             .iter()
             .filter(|route| route.is_default())
-            .filter_map(|route| route.interface.clone())
+            .filter_map(|route| route.interface.as_ref())
+            .flat_map(|name| std::iter::once(name).chain(in_vrf.get(name)))
+            .cloned()
             .collect();
         let is_uplink = |bridge: &IfaceName| {
             default_route_interfaces.contains(bridge)
@@ -71,7 +84,17 @@ impl Environment {
             .filter(|link| link.kind == LinkKind::Bridge && is_uplink(&link.name))
             .map(|link| link.name.clone())
             .collect();
+        let is_container = |name: &IfaceName| {
+            let bridge = |link: &Link| link.kind == LinkKind::Bridge && link.name == *name;
+            links.iter().any(bridge) && !uplink_bridges.contains(name)
+        };
         Self {
+            vrf_ports: in_vrf.keys().cloned().collect(),
+            vrf_bridges: in_vrf
+                .iter()
+                .filter(|(port, _)| is_container(port))
+                .map(|(port, vrf)| (port.clone(), vrf.clone()))
+                .collect(),
             uplink_bridges: uplink_bridges.into_iter().collect(),
             default_route_interfaces: default_route_interfaces.into_iter().collect(),
             ..Self::default()

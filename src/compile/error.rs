@@ -34,6 +34,18 @@ pub enum CompileError {
         /// Those that the host has, for a reader.
         known: String,
     },
+    /// Containers behind a VRF.
+    #[error(
+        "the bridge {bridge} of a container network is a port of the VRF {vrf}: what comes from its \
+         containers is seen as the VRF's, and cannot be told from what comes from outside. Take it \
+         out of the VRF"
+    )]
+    ContainersInVrf {
+        /// The bridge.
+        bridge: IfaceName,
+        /// The VRF.
+        vrf: IfaceName,
+    },
     /// A deny of what always passes.
     #[error(
         "{origin}: a deny from `host` cannot be enforced: what the host sends to itself always \
@@ -74,6 +86,9 @@ pub(super) fn check(policy: &Policy, environment: &Environment) -> Result<(), Ve
                 interface: interface.clone(),
             });
         }
+    }
+    for (bridge, vrf) in &environment.vrf_bridges {
+        errors.push(CompileError::ContainersInVrf { bridge: bridge.clone(), vrf: vrf.clone() });
     }
     for rule in &policy.deny {
         if rule.from.contains(&Source::Zone(ZoneRef::Host)) {

@@ -67,8 +67,9 @@ impl<'a, 's> Proof<'a, 's> {
 
     /// By which way packets of the session come.
     pub fn way(&self, session: &SshSession) -> Option<From> {
-        let known = session.interface.clone().map(From::Interface);
-        known.or_else(|| self.later.way_of(session.remote.ip().to_canonical()))
+        let remote = session.remote.ip().to_canonical();
+        let known = session.interface.as_ref().map(|own| self.later.port_of(own, remote));
+        known.or_else(|| self.later.way_of(remote))
     }
 
     /// The first packet of a connection from one source.

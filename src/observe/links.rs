@@ -11,7 +11,8 @@ use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage,
 };
 use netlink_packet_route::link::{
-    LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, XdpAttached,
+    InfoData, InfoVrf, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp,
+    XdpAttached,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteType, RouteVia,
@@ -158,7 +159,7 @@ struct Read {
 fn to_link(message: &LinkMessage) -> Option<Read> {
     let mut name = None;
     let (mut master, mut below, mut elsewhere) = (None, None, false);
-    let mut kind = None;
+    let (mut kind, mut table) = (None, None);
     let mut xdp = false;
     for attribute in &message.attributes {
         match attribute {
@@ -168,8 +169,10 @@ fn to_link(message: &LinkMessage) -> Option<Read> {
             LinkAttribute::LinkNetNsId(_) => elsewhere = true,
             LinkAttribute::LinkInfo(infos) => {
                 for info in infos {
-                    if let LinkInfo::Kind(word) = info {
-                        kind = Some(kind_of(&word.to_string()));
+                    match info {
+                        LinkInfo::Kind(word) => kind = Some(kind_of(&word.to_string())),
+                        LinkInfo::Data(InfoData::Vrf(about)) => table = about.iter().find_map(vrf),
+                        _ => {}
                     }
                 }
             }
@@ -190,8 +193,16 @@ fn to_link(message: &LinkMessage) -> Option<Read> {
     let index = message.header.index;
     // Of tunnels it is only by which interface they send.
     below = below.filter(|_| !elsewhere && stands_on_another(&kind));
-    let link = Link { up, xdp, ..Link::new(index, name?, kind) };
+    let link = Link { up, table, xdp, ..Link::new(index, name?, kind) };
     Some(Read { link, master, below })
+}
+
+/// The routing table of a VRF.
+fn vrf(about: &InfoVrf) -> Option<u32> {
+    match about {
+        InfoVrf::TableId(table) => Some(*table),
+        _ => None,
+    }
 }
 
 /// Whether frames of an interface of this kind are those of another interface.

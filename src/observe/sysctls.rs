@@ -10,14 +10,17 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::path::Path;
 
 /// Settings of the whole namespace.
-const GLOBAL: [&str; 14] = [
+const GLOBAL: [&str; 18] = [
     "ipv4/ip_forward",
     "ipv4/ip_local_port_range",
     "ipv4/ip_nonlocal_bind",
     "ipv4/ip_unprivileged_port_start",
     "ipv4/icmp_echo_ignore_all",
     "ipv4/icmp_echo_ignore_broadcasts",
+    "ipv4/raw_l3mdev_accept",
+    "ipv4/tcp_l3mdev_accept",
     "ipv4/tcp_syncookies",
+    "ipv4/udp_l3mdev_accept",
     "ipv6/bindv6only",
     "ipv6/icmp/echo_ignore_all",
     "bridge/bridge-nf-call-iptables",
@@ -25,6 +28,7 @@ const GLOBAL: [&str; 14] = [
     "bridge/bridge-nf-call-arptables",
     "netfilter/nf_conntrack_tcp_loose",
     "netfilter/nf_conntrack_max",
+    "sctp/l3mdev_accept",
 ];
 
 /// Settings of `all` and `default`, and of each interface.

@@ -21,6 +21,9 @@ pub struct Link {
     /// The bridge, bond or VRF that it is a port of.
     #[serde(default)]
     pub master: Option<IfaceName>,
+    /// The routing table of a VRF.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<u32>,
     /// The interface below a VLAN, macvlan, ipvlan or MACsec.
     #[serde(default)]
     pub below: Option<IfaceName>,
@@ -45,6 +48,7 @@ impl Link {
             kind,
             up: true,
             master: None,
+            table: None,
             below: None,
             xdp: false,
             addresses: Vec::new(),

@@ -43,6 +43,11 @@ pub fn iifname_not(pattern: &IfacePattern) -> Statement {
     interface(MetaKey::Iifname, CompareOp::Ne, pattern)
 }
 
+/// `meta sdifname "eth1"`, `meta sdifname "wg*"`.
+pub fn sdifname(pattern: &IfacePattern) -> Statement {
+    interface(MetaKey::Sdifname, CompareOp::Eq, pattern)
+}
+
 /// `oifname "eth1"`, `oifname "wg*"`.
 pub fn oifname(pattern: &IfacePattern) -> Statement {
     interface(MetaKey::Oifname, CompareOp::Eq, pattern)
