@@ -31,13 +31,14 @@ fn left(host: &Host) -> Option<Duration> {
     }
 }
 
-fn a_life(lab: &Lab, host: &Host) {
+/// `more` stands behind the policy that opens port 80.
+fn a_life(lab: &Lab, host: &Host, more: &str) {
     host.policy(SSH);
     host.run("apply --yes --no-confirm", 0);
     let before = host.rules();
     answers(lab, &[(22, Answer::Open), (80, Answer::Silent), (5432, Answer::Silent)]);
 
-    host.policy(WEB);
+    host.policy(&format!("{WEB}{more}"));
     host.run("apply --yes --confirm-within 40s", 0);
     answers(lab, &[(22, Answer::Open), (80, Answer::Open), (5432, Answer::Silent)]);
     while let Some(left) = left(host) {
@@ -73,14 +74,14 @@ fn rules_come_change_expire_stay_and_go_and_nothing_is_lost() {
                                 TcpStream::connect_timeout(&(to, 22).into(), patience).is_err(),
                             );
                         }
-                        std::thread::sleep(Duration::from_millis(50));
+                        std::thread::sleep(Duration::from_millis(100));
                     }
                     (asked, lost)
                 })
             });
             // Stopped however the life ends.
             let life = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                a_life(&lab, &host);
+                a_life(&lab, &host, "");
             }));
             stop.store(true, Ordering::Relaxed);
             let dialled = dials.join().unwrap();
@@ -93,5 +94,25 @@ fn rules_come_change_expire_stay_and_go_and_nothing_is_lost() {
         host.run("off --yes --no-confirm", 0);
         assert_eq!(host.live(), None);
         answers(&lab, &[(22, Answer::Open), (80, Answer::Open), (5432, Answer::Open)]);
+    });
+}
+
+/// The kernel lists its hooks: whether port 80 opens is known, although it depends on the order of
+/// chains that have our priority.
+#[test]
+fn so_they_do_among_neighbours_of_equal_priority() {
+    guest::inside_newer(|| {
+        let lab = Lab::new();
+        let _open = [22, 80, 5432].map(|port| lab.host.listen_tcp(&format!("[::]:{port}")));
+        // The last registered runs first, before the mark that it drops is set.
+        for (table, rule) in [("marks", "meta mark set 1"), ("drops", "meta mark 1 drop")] {
+            lab.host.nft(&format!(
+                "add table inet {table}; \
+                 add chain inet {table} c {{ type filter hook input priority -10; }}; \
+                 add rule inet {table} c tcp dport 80 {rule}"
+            ));
+        }
+        let expected = "[[expect]]\nfrom = [\"internet\"]\nopen = [\"80/tcp\"]\n";
+        a_life(&lab, &Host::new(&lab.host), expected);
     });
 }
