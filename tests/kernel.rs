@@ -11,6 +11,7 @@ mod net;
 
 mod kernel {
     mod apply;
+    mod beside;
     mod harness;
     mod hooks;
     mod layers;

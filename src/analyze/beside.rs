@@ -8,7 +8,7 @@ use super::registered::all_foreign;
 use super::state::State;
 use super::step::Unclear;
 use super::walk::Walk;
-use crate::model::nft::Family;
+use crate::model::nft::{Family, Hook};
 use crate::model::{IfaceName, IpFamily};
 use crate::observe::legacy::was_read;
 use crate::observe::{Handler, LinkKind};
@@ -41,27 +41,58 @@ impl Walk<'_, '_> {
             }
             names.extend(programs::bridge_tables(snapshot));
             names.extend(all_foreign(snapshot, |point| point.family == Family::Bridge));
-            let ports = snapshot.links.iter().filter(|link| link.master.as_ref() == Some(input));
-            for port in ports {
-                if port.xdp {
-                    names.push(format!("an XDP program on {}", port.name));
+        }
+        for port in analyzer.host.ports_of(input) {
+            for device in analyzer.host.below(&port.name).into_iter().chain([&port.name]) {
+                if analyzer.host.link(device).is_some_and(|link| link.xdp) {
+                    names.push(format!("an XDP program on {device}"));
                 }
-                names.extend(programs::at_interface(snapshot, &port.name, false));
-                let device = port.name.as_str();
-                let items = analyzer.stages.ingress(&analyzer.program, device, Order::ByHandle);
-                names.extend(items.into_iter().filter_map(|item| match item {
-                    Item::Chain(id) => {
-                        let table = id.table_of(&analyzer.program.tables);
-                        let family = table.family.as_str();
-                        Some(format!("table {family} {} on {device}", table.name))
-                    }
-                    Item::Foreign(name) => Some(name.to_string()),
-                    Item::Conntrack | Item::Nat => None,
-                }));
+                names.extend(programs::at_interface(snapshot, device, false));
+                names.extend(self.at_port(Hook::Ingress, device));
             }
         }
         for name in names {
             states = self.all_doubted(&name, states);
+        }
+        states
+    }
+
+    /// What stands at a port by which the packet may come or leave.
+    fn at_port(&self, hook: Hook, port: &IfaceName) -> Vec<String> {
+        let analyzer = self.analyzer;
+        let items = analyzer.stages.at_device(&analyzer.program, hook, port, Order::ByHandle);
+        let names = items.into_iter().filter_map(|item| match item {
+            Item::Chain(id) => {
+                let table = id.table_of(&analyzer.program.tables);
+                Some(format!("table {} {} on {port}", table.family.as_str(), table.name))
+            }
+            Item::Foreign(name) => Some(name.to_string()),
+            Item::Conntrack | Item::Nat => None,
+        });
+        names.collect()
+    }
+
+    /// What sees a packet as it leaves by an interface, and by those on which that stands.
+    pub fn leaving(
+        &mut self,
+        output: &IfaceName,
+        mut states: Vec<State>,
+        order: Order,
+    ) -> Vec<State> {
+        let analyzer = self.analyzer;
+        let below = analyzer.host.below(output);
+        for device in std::iter::once(output).chain(below.into_iter().rev()) {
+            states = self.device(Hook::Egress, device, states, order);
+            let mut names = programs::at_interface(analyzer.snapshot, device, true);
+            for port in analyzer.host.ports_of(device) {
+                for device in analyzer.host.below(&port.name).into_iter().chain([&port.name]) {
+                    names.extend(programs::at_interface(analyzer.snapshot, device, true));
+                    names.extend(self.at_port(Hook::Egress, device));
+                }
+            }
+            for name in names {
+                states = self.all_doubted(&name, states);
+            }
         }
         states
     }

@@ -5,7 +5,7 @@
 
 use super::host::{HostView, Nowhere, Way};
 use super::lookup::{Flow, Looked, Undecided};
-use crate::model::IfaceName;
+use crate::model::{IfaceName, IpFamily};
 use crate::observe::{LinkKind, Route};
 use std::net::IpAddr;
 
@@ -30,7 +30,13 @@ impl HostView<'_> {
         mark: Option<u32>,
     ) -> Result<Way, Undecided> {
         if let Some(way) = self.way_by_address(interface, source, destination) {
-            return Ok(way);
+            let passed_on = way == Way::Nowhere(Nowhere::NotJoined)
+                && self.routes_groups(interface, IpFamily::of(destination));
+            return if passed_on {
+                Err(Undecided { why: "where multicast routing sends it".to_owned() })
+            } else {
+                Ok(way)
+            };
         }
         let vrf = self.vrf_over(interface);
         let flow = Flow { to: destination, from: source, input: Some(interface), vrf, mark };
@@ -111,8 +117,8 @@ impl HostView<'_> {
         destination.is_multicast().then(|| self.to_group(interface, destination))
     }
 
-    /// Where what is sent to a multicast group goes that comes by an interface. (A multicast router
-    /// may pass it on, which is not looked at.)
+    /// Where what is sent to a multicast group goes that comes by an interface, where no multicast
+    /// router passes it on.
     fn to_group(&self, interface: &IfaceName, group: IpAddr) -> Way {
         let joined = self.link(interface).and_then(|link| link.groups.as_ref());
         match joined {

@@ -11,8 +11,8 @@
 use super::program::Program;
 use super::registered::{self, Role, is_chain};
 use super::state::RuleId;
-use crate::model::IpFamily;
 use crate::model::nft::{BaseChain, Family, Hook};
+use crate::model::{IfaceName, IpFamily};
 use crate::observe::{HookEntry, HookPoint};
 use std::cell::{OnceCell, RefCell};
 use std::cmp::Reverse;
@@ -115,10 +115,17 @@ impl<'s> Stages<'s> {
         items
     }
 
-    /// What sees what comes in by a device before the IP stack does.
-    pub fn ingress(&self, program: &Program<'_>, device: &str, order: Order) -> Vec<Item> {
+    /// What sees what comes in by a device before the IP stack does (`ingress`), or what leaves by it
+    /// behind that (`egress`).
+    pub fn at_device(
+        &self,
+        program: &Program<'_>,
+        hook: Hook,
+        device: &IfaceName,
+        order: Order,
+    ) -> Vec<Item> {
         let families = [Family::Netdev, Family::Inet];
-        let items = self.placed(program, Hook::Ingress, families, Some(device), order);
+        let items = self.placed(program, hook, families, Some(device.as_str()), order);
         items.into_iter().map(|(_, item)| item).collect()
     }
 
@@ -303,15 +310,17 @@ fn ambiguous(
             seen.push((nat, own.priority, id.table));
         }
     }
-    if !is_told(Hook::Ingress, false) {
-        found.extend(ambiguous_at_devices(program));
+    for hook in [Hook::Ingress, Hook::Egress] {
+        if !is_told(hook, false) {
+            found.extend(ambiguous_at_devices(program, hook));
+        }
     }
     found
 }
 
-/// The same for what comes in by a device.
-fn ambiguous_at_devices(program: &Program<'_>) -> Vec<(Hook, i32, String)> {
-    let chains = program.base_chains(Hook::Ingress, &[Family::Netdev, Family::Inet]);
+/// The same for what comes in by a device, or leaves by it.
+fn ambiguous_at_devices(program: &Program<'_>, hook: Hook) -> Vec<(Hook, i32, String)> {
+    let chains = program.base_chains(hook, &[Family::Netdev, Family::Inet]);
     let share = |one: &BaseChain, other: &BaseChain| {
         let both = |device: &String| other.devices.iter().any(|own| covers(own, device));
         one.devices.iter().any(both)
@@ -327,7 +336,7 @@ fn ambiguous_at_devices(program: &Program<'_>) -> Vec<(Hook, i32, String)> {
         });
         if let Some(other) = other {
             let tables = format!("{} and {}", name(program, other.table), name(program, id.table));
-            found.push((Hook::Ingress, own.priority, tables));
+            found.push((hook, own.priority, tables));
         }
     }
     found

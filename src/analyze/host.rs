@@ -167,6 +167,35 @@ impl<'s> HostView<'s> {
         self.link(master).filter(|link| link.kind == LinkKind::Vrf)
     }
 
+    /// The interfaces on which one stands, the lowest first: a VLAN's hardware, the link of a macvlan.
+    pub fn below(&self, interface: &IfaceName) -> Vec<&'s IfaceName> {
+        /// Interfaces are not piled up higher (`MAX_NEST_DEV`).
+        const MOST: usize = 8;
+        let next = |name: &&'s IfaceName| self.link(name)?.below.as_ref();
+        let first = self.link(interface).and_then(|link| link.below.as_ref());
+        let mut found: Vec<_> = std::iter::successors(first, next).take(MOST).collect();
+        found.reverse();
+        found
+    }
+
+    /// The ports by one of which comes and leaves what does so by an interface.
+    pub fn ports_of(&self, interface: &IfaceName) -> impl Iterator<Item = &'s Link> {
+        let of_ports = self.link(interface).filter(|link| match &link.kind {
+            LinkKind::Bridge | LinkKind::Bond => true,
+            LinkKind::Other(word) => word == "team",
+            _ => false,
+        });
+        let links = of_ports.into_iter().flat_map(|_| &self.snapshot.links);
+        links
+            .filter(move |port| of_ports.is_some_and(|own| port.master.as_ref() == Some(&own.name)))
+    }
+
+    /// Whether multicast that comes by an interface may be passed on.
+    pub fn routes_groups(&self, interface: &IfaceName, family: IpFamily) -> bool {
+        let version = if family == IpFamily::Ipv4 { "ipv4" } else { "ipv6" };
+        self.setting(&format!("{version}.conf.{interface}.mc_forwarding")) != 0
+    }
+
     /// Whether a socket hears what comes by an interface (`inet_bound_dev_eq()`): one that is bound to
     /// no device hears a VRF's ports only where the kernel is told so.
     pub fn is_heard(

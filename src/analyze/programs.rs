@@ -4,7 +4,7 @@
 use super::state::Env;
 use crate::model::nft::Hook;
 use crate::model::{IfaceName, IpFamily, Protocol};
-use crate::observe::{Handler, LinkKind, Snapshot, Socket, SocketState};
+use crate::observe::{Handler, Link, LinkKind, Snapshot, Socket, SocketState};
 use std::net::IpAddr;
 
 /// A filter at an interface, by the kernel's name of its kind.
@@ -112,12 +112,15 @@ pub fn bridge_tables(snapshot: &Snapshot) -> impl Iterator<Item = String> {
     })
 }
 
-/// Open vSwitch, where the interface is a port of it.
+/// Open vSwitch, where the interface is a port of it: a link of the host's, or one that it made.
 pub fn switched(snapshot: &Snapshot, interface: &IfaceName) -> Option<String> {
     let link = |name: &IfaceName| snapshot.links.iter().find(|link| link.name == *name);
-    let master = link(interface).and_then(|own| own.master.as_ref()).and_then(link)?;
-    let switch = matches!(&master.kind, LinkKind::Other(word) if word == "openvswitch");
-    switch.then(|| format!("Open vSwitch, of which {interface} is a port"))
+    let own = link(interface)?;
+    let master = own.master.as_ref().and_then(link);
+    let is_switch =
+        |link: &Link| matches!(&link.kind, LinkKind::Other(word) if word == "openvswitch");
+    let switched = is_switch(own) || master.is_some_and(is_switch);
+    switched.then(|| format!("Open vSwitch, of which {interface} is a port"))
 }
 
 fn listens_at(socket: &Socket, address: IpAddr) -> bool {

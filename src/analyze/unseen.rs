@@ -2,6 +2,7 @@
 
 use super::programs::{filter_of, of_group, program_at, switched};
 use super::registered::all_foreign;
+use crate::model::nft::Hook;
 use crate::observe::{EngineState, Handler, LinkKind, Snapshot, legacy};
 
 /// What no rule of nftables decides: programs below it, what is forwarded past it, and what another
@@ -73,7 +74,30 @@ pub fn past_the_rules(snapshot: &Snapshot) -> Vec<String> {
             ));
         }
     }
+    let groups = snapshot.sysctls.0.iter().filter_map(|(name, value)| {
+        let (version, interface) = name.strip_suffix(".mc_forwarding")?.split_once(".conf.")?;
+        let one = *value != 0 && !matches!(interface, "all" | "default");
+        one.then(|| (version.replace("ipv", "IPv"), interface))
+    });
+    for (version, interface) in groups {
+        found.push(format!(
+            "multicast of {version} that comes by {interface} may be routed on; where to is not read"
+        ));
+    }
     for table in &snapshot.ruleset.tables {
+        for chain in &table.chains {
+            let Some(base) = chain.hook.as_ref().filter(|own| own.hook == Hook::Egress) else {
+                continue;
+            };
+            found.push(format!(
+                "the chain {} of table {} {} sees what leaves {}; that it lets answers pass is taken \
+                 for granted",
+                chain.name,
+                table.family.as_str(),
+                table.name,
+                base.devices.join(", ")
+            ));
+        }
         for object in table.objects.iter().filter(|own| own.kind == "flowtable") {
             found.push(format!(
                 "connections in the flowtable {} of table {} {} are forwarded past the rules",

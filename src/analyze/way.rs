@@ -4,7 +4,6 @@ use super::hooks::{self, Item, Order};
 use super::host::Way;
 use super::packet::{ConnectionState, From};
 use super::programs;
-use super::registered::all_foreign;
 use super::sources::Sources;
 use super::state::{Env, Exactness, Place, RuleId, State, Tracking};
 use super::step::Unclear;
@@ -12,7 +11,6 @@ use super::walk::Walk;
 use super::{Event, Fate, Happened};
 use crate::model::IfaceName;
 use crate::model::nft::Hook;
-use crate::observe::HookPoint;
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -49,8 +47,12 @@ impl<'s> Walk<'_, 's> {
 
     fn arrive(&mut self, input: &IfaceName, states: Vec<State>, order: Order) {
         let between = Between { input: Some(input), port: None, output: None };
-        let states = self.unread(input, states);
-        let states = self.ingress(input, states, order);
+        let mut states = states;
+        let below = self.analyzer.host.below(input);
+        for device in below.into_iter().chain([input]) {
+            states = self.unread(device, states);
+            states = self.device(Hook::Ingress, device, states, order);
+        }
         let states = self.refused(input, states);
         let states = self.hook(Hook::Prerouting, between, states, order);
         let (between, states) = self.through_vrf(input, between, states, order);
@@ -118,18 +120,12 @@ impl<'s> Walk<'_, 's> {
         Rc::make_mut(&mut state.env).output = output.cloned();
         let states = self.hook(Hook::Forward, between, vec![state], order);
         let mut states = self.hook(Hook::Postrouting, between, states, order);
-        let leaving = output.map(|output| {
-            let snapshot = self.analyzer.snapshot;
-            let at = |point: &HookPoint| {
-                point.hook == Hook::Egress && point.device.as_ref() == Some(output)
-            };
-            let mut names = programs::at_interface(snapshot, output, true);
-            names.extend(all_foreign(snapshot, at));
-            names
-        });
+        if let Some(output) = output {
+            states = self.leaving(output, states, order);
+        }
         let inside = |state: &State| programs::in_containers(self.analyzer.snapshot, &state.env);
         let inside: std::collections::BTreeSet<String> = states.iter().flat_map(inside).collect();
-        for name in leaving.unwrap_or_default().into_iter().chain(inside) {
+        for name in inside {
             states = self.all_doubted(&name, states);
         }
         for state in states {
@@ -145,19 +141,32 @@ impl<'s> Walk<'_, 's> {
         let out = Between { input: None, port: None, output: loopback };
         let into = Between { input: loopback, port: None, output: None };
         let states = self.hook(Hook::Output, out, states, order);
-        let states = self.hook(Hook::Postrouting, out, states, order);
+        let mut states = self.hook(Hook::Postrouting, out, states, order);
+        if let Some(loopback) = loopback {
+            states = self.leaving(loopback, states, order);
+            states = self.device(Hook::Ingress, loopback, states, order);
+        }
         let states = self.hook(Hook::Prerouting, into, states, order);
         for state in states {
             self.deliver(into, state, order);
         }
     }
 
-    fn ingress(&mut self, input: &IfaceName, mut states: Vec<State>, order: Order) -> Vec<State> {
+    /// What stands at a device itself, as what comes in by it or leaves meets it.
+    pub fn device(
+        &mut self,
+        hook: Hook,
+        device: &IfaceName,
+        mut states: Vec<State>,
+        order: Order,
+    ) -> Vec<State> {
         let analyzer = self.analyzer;
-        let between = Between { input: Some(input), port: None, output: None };
-        for item in analyzer.stages.ingress(&analyzer.program, input.as_str(), order) {
+        let (input, output) =
+            if hook == Hook::Egress { (None, Some(device)) } else { (Some(device), None) };
+        let between = Between { input, port: None, output };
+        for item in analyzer.stages.at_device(&analyzer.program, hook, device, order) {
             match item {
-                Item::Chain(id) => states = self.at(id, Hook::Ingress, between, states),
+                Item::Chain(id) => states = self.at(id, hook, between, states),
                 Item::Foreign(name) => states = self.all_doubted(&name, states),
                 Item::Conntrack | Item::Nat => {}
             }

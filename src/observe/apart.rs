@@ -1,7 +1,7 @@
 //! Network namespaces with an uplink of their own: what comes in there passes no rule of the host's.
 //!
 //! In: a process of each namespace. Out: the interfaces of each that reach the outside without the
-//! host: hardware that was moved there, macvlan and ipvlan. Pairs of veth lead through the host, and
+//! host: hardware that was moved there, macvlan, ipvlan and VLANs. Pairs of veth lead through the host, and
 //! are none of these.
 
 use super::links;
@@ -45,8 +45,10 @@ pub fn read(
             });
             if entered.is_ok() {
                 let links = links::all().unwrap_or_default();
-                let out = links.into_iter().filter(|link| link.up && is_uplink(&link.kind));
-                found.extend(out.map(|link| (process, link)));
+                let out = links
+                    .into_iter()
+                    .filter(|(link, apart)| link.up && is_uplink(&link.kind, *apart));
+                found.extend(out.map(|(link, _)| (process, link)));
             }
         }
         found
@@ -60,17 +62,22 @@ pub fn read(
     found.into_iter().map(uplink).collect()
 }
 
-/// Whether an interface of this kind reaches the outside past the namespace that it came from.
-fn is_uplink(kind: &LinkKind) -> bool {
+/// Whether an interface of this kind reaches the outside past the namespace that it came from;
+/// `apart` is whether it stands on one of that.
+fn is_uplink(kind: &LinkKind, apart: bool) -> bool {
     match kind {
         LinkKind::Physical | LinkKind::Macvlan | LinkKind::Ipvlan => true,
-        LinkKind::Other(word) => matches!(word.as_str(), "macvtap" | "ipvtap"),
+        LinkKind::Vlan => apart,
+        LinkKind::Other(word) => match word.as_str() {
+            "macvtap" | "ipvtap" => true,
+            "macsec" => apart,
+            _ => false,
+        },
         LinkKind::Loopback
         | LinkKind::Bridge
         | LinkKind::Veth
         | LinkKind::Tun
         | LinkKind::Bond
-        | LinkKind::Vlan
         | LinkKind::Vxlan
         | LinkKind::Wireguard
         | LinkKind::Vrf

@@ -58,7 +58,7 @@ pub fn read() -> Result<Network, NetlinkError> {
     }
     let names: BTreeMap<u32, IfaceName> =
         found.iter().map(|read| (read.link.index, read.link.name.clone())).collect();
-    for Read { mut link, master, below } in found {
+    for Read { mut link, master, below, .. } in found {
         link.master = master.and_then(|index| names.get(&index).cloned());
         link.below = below.and_then(|index| names.get(&index).cloned());
         network.links.push(link);
@@ -100,13 +100,16 @@ pub fn read() -> Result<Network, NetlinkError> {
     Ok(network)
 }
 
-/// The interfaces of this thread's network namespace, and nothing else of it.
-pub(super) fn all() -> Result<Vec<Link>, NetlinkError> {
+/// The interfaces of this thread's network namespace, each with whether it stands on one of another
+/// namespace, and nothing else.
+pub(super) fn all() -> Result<Vec<(Link, bool)>, NetlinkError> {
     let mut channel = Channel::open(NETLINK_ROUTE)?;
     let request = || RouteNetlinkMessage::GetLink(LinkMessage::default());
     let messages = collect(&mut channel, request, &mut 0)?;
     let links = messages.into_iter().filter_map(|message| match message {
-        RouteNetlinkMessage::NewLink(message) => to_link(&message).map(|read| read.link),
+        RouteNetlinkMessage::NewLink(message) => {
+            to_link(&message).map(|read| (read.link, read.elsewhere))
+        }
         _ => None,
     });
     Ok(links.collect())
@@ -154,6 +157,8 @@ struct Read {
     link: Link,
     master: Option<u32>,
     below: Option<u32>,
+    /// What it stands on, or its other end, is in another namespace.
+    elsewhere: bool,
 }
 
 fn to_link(message: &LinkMessage) -> Option<Read> {
@@ -194,7 +199,7 @@ fn to_link(message: &LinkMessage) -> Option<Read> {
     // Of tunnels it is only by which interface they send.
     below = below.filter(|_| !elsewhere && stands_on_another(&kind));
     let link = Link { up, table, xdp, ..Link::new(index, name?, kind) };
-    Some(Read { link, master, below })
+    Some(Read { link, master, below, elsewhere })
 }
 
 /// The routing table of a VRF.
