@@ -47,9 +47,9 @@ impl Walk<'_, '_> {
                     names.push(format!("an XDP program on {}", port.name));
                 }
                 names.extend(programs::at_interface(snapshot, &port.name, false));
-                let device = port.name.as_str();
+                let device = &port.name;
                 let items = analyzer.stages.ingress(&analyzer.program, device, Order::ByHandle);
-                names.extend(items.into_iter().filter_map(|item| match item {
+                names.extend(items.iter().filter_map(|item| match item {
                     Item::Chain(id) => {
                         let table = id.table_of(&analyzer.program.tables);
                         let family = table.family.as_str();

@@ -41,7 +41,7 @@ impl<'a> Walk<'a, '_> {
         let mut next = 0;
         // Behind a rule that writes into packets other rules may concern them.
         'looked_up: while !states.is_empty() {
-            let bucket = self.bucket(id, &about);
+            let bucket = self.bucket(here, &about);
             let segments = analyzer.segments(id, self.packet, bucket);
             let start = segments.partition_point(|segment| segment.end() <= next);
             for segment in &segments[start..] {
@@ -66,8 +66,10 @@ impl<'a> Walk<'a, '_> {
                 let left = exits.next;
                 states = self.merged(left);
                 next = segment.end();
-                about = self.about(&states);
-                if states.is_empty() || self.bucket(id, &about) != bucket {
+                let now = self.about(&states);
+                let same = now == about || self.bucket(here, &now) == bucket;
+                about = now;
+                if states.is_empty() || !same {
                     continue 'looked_up;
                 }
             }
@@ -77,9 +79,9 @@ impl<'a> Walk<'a, '_> {
         self.merged(returned)
     }
 
-    fn bucket(&self, id: RuleId, about: &Gate) -> Bucket {
-        let buckets = self.analyzer.program.buckets(id.table, id.chain);
-        buckets.map_or(Bucket::All, |buckets| buckets.bucket(about))
+    fn bucket(&self, here: Here<'_>, about: &Gate) -> Bucket {
+        let buckets = self.analyzer.program.buckets(here.id.table, here.id.chain);
+        buckets.map_or(Bucket::All, |buckets| buckets.bucket(about, here.place.passage))
     }
 
     /// Runs rules one behind the other.

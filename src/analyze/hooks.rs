@@ -11,8 +11,8 @@
 use super::program::Program;
 use super::registered::{self, Role, is_chain};
 use super::state::RuleId;
-use crate::model::IpFamily;
 use crate::model::nft::{BaseChain, Family, Hook};
+use crate::model::{IfaceName, IpFamily};
 use crate::observe::{HookEntry, HookPoint};
 use std::cell::{OnceCell, RefCell};
 use std::cmp::Reverse;
@@ -55,6 +55,9 @@ pub struct Stages<'s> {
     /// A table whose chains are made anew, whatever the list says of them.
     renewed: Option<usize>,
     items: RefCell<HashMap<Asking, Rc<[Item]>>>,
+    /// What stands before the IP stack, by device.
+    ingress: RefCell<HashMap<(IfaceName, Order), Rc<[Item]>>>,
+    nat_chains: RefCell<HashMap<Asking, Rc<[RuleId]>>>,
     /// Of IPv4 and of IPv6.
     ambiguous: [OnceCell<Vec<(Hook, i32, String)>>; 2],
 }
@@ -116,10 +119,16 @@ impl<'s> Stages<'s> {
     }
 
     /// What sees what comes in by a device before the IP stack does.
-    pub fn ingress(&self, program: &Program<'_>, device: &str, order: Order) -> Vec<Item> {
+    pub fn ingress(&self, program: &Program<'_>, device: &IfaceName, order: Order) -> Rc<[Item]> {
+        let key = (device.clone(), order);
+        if let Some(known) = self.ingress.borrow().get(&key) {
+            return Rc::clone(known);
+        }
         let families = [Family::Netdev, Family::Inet];
-        let items = self.placed(program, Hook::Ingress, families, Some(device), order);
-        items.into_iter().map(|(_, item)| item).collect()
+        let items = self.placed(program, Hook::Ingress, families, Some(device.as_str()), order);
+        let items: Rc<[Item]> = items.into_iter().map(|(_, item)| item).collect();
+        self.ingress.borrow_mut().insert(key, Rc::clone(&items));
+        items
     }
 
     /// The `nat` chains of a hook in order.
@@ -129,15 +138,22 @@ impl<'s> Stages<'s> {
         hook: Hook,
         family: IpFamily,
         order: Order,
-    ) -> Vec<RuleId> {
+    ) -> Rc<[RuleId]> {
+        let key = (hook, family, order);
+        if let Some(known) = self.nat_chains.borrow().get(&key) {
+            return Rc::clone(known);
+        }
         let mut chains = nat_chains(program, hook, family);
         let listed = |id: &RuleId| self.place(program, *id, self.entries(hook, family)?);
         if let Some(at) = chains.iter().map(listed).collect::<Option<Vec<usize>>>() {
             let mut in_order: Vec<(usize, RuleId)> = at.into_iter().zip(chains).collect();
             in_order.sort_unstable();
-            return in_order.into_iter().map(|(_, id)| id).collect();
+            chains = in_order.into_iter().map(|(_, id)| id).collect();
+        } else {
+            sort(program, &mut chains, order);
         }
-        sort(program, &mut chains, order);
+        let chains: Rc<[RuleId]> = chains.into();
+        self.nat_chains.borrow_mut().insert(key, Rc::clone(&chains));
         chains
     }
 

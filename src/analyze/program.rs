@@ -2,6 +2,7 @@
 
 use super::buckets::Buckets;
 use super::gate::Gate;
+use super::passage::Passage;
 use super::state::RuleId;
 use crate::model::nft::{Elements, Family, Hook, Rule, Set, Statement, Table};
 use std::borrow::Cow;
@@ -39,7 +40,17 @@ struct Rules {
     /// In their one form, where they are not in it as they are.
     canonical: HashMap<usize, Rule>,
     gates: Vec<Gate>,
+    /// Of those that ask for interfaces.
+    passages: HashMap<usize, Passage>,
     buckets: OnceCell<Option<Buckets>>,
+}
+
+/// What is known of a rule.
+struct Ready<'r> {
+    gate: Gate,
+    passage: Option<&'r Passage>,
+    /// Its one form, where it is not in it as it is.
+    canonical: Option<Rule>,
 }
 
 impl<'s> Program<'s> {
@@ -58,11 +69,11 @@ impl<'s> Program<'s> {
         self.names[table].ready[chain].get_or_init(|| self.made_ready(table, chain, |_| None))
     }
 
-    fn made_ready(
+    fn made_ready<'r>(
         &self,
         table: usize,
         chain: usize,
-        known: impl Fn(usize) -> Option<(Gate, Option<Rule>)>,
+        known: impl Fn(usize) -> Option<Ready<'r>>,
     ) -> Rules {
         let mut making = Making::new(self, table, chain);
         for rule in 0..making.rules.gates.len() {
@@ -93,7 +104,11 @@ impl<'s> Program<'s> {
         let theirs = other.ready(their_table, their_chain);
         let known = |rule: usize| {
             let theirs_at = pair(rule)?;
-            Some((theirs.gates[theirs_at], theirs.canonical.get(&theirs_at).cloned()))
+            Some(Ready {
+                gate: theirs.gates[theirs_at],
+                passage: theirs.passages.get(&theirs_at),
+                canonical: theirs.canonical.get(&theirs_at).cloned(),
+            })
         };
         self.names[table].ready[chain].get_or_init(|| self.made_ready(table, chain, known));
     }
@@ -119,7 +134,8 @@ impl<'s> Program<'s> {
     /// Which rules of a long chain may concern which packets.
     pub fn buckets(&self, table: usize, chain: usize) -> Option<&Buckets> {
         let ready = self.ready(table, chain);
-        ready.buckets.get_or_init(|| Buckets::new(&ready.gates)).as_ref()
+        let new = || Buckets::new(&ready.gates, |rule| ready.passages.get(&rule));
+        ready.buckets.get_or_init(new).as_ref()
     }
 
     /// The set of this name, if it holds what was read whatever packets come.
@@ -202,7 +218,12 @@ pub struct Making<'p, 's> {
 impl<'p, 's> Making<'p, 's> {
     fn new(program: &'p Program<'s>, table: usize, chain: usize) -> Self {
         let gates = vec![Gate::ANY; program.tables[table].chains[chain].rules.len()];
-        let rules = Rules { canonical: HashMap::new(), gates, buckets: OnceCell::new() };
+        let rules = Rules {
+            canonical: HashMap::new(),
+            gates,
+            passages: HashMap::new(),
+            buckets: OnceCell::new(),
+        };
         Self { program, table, chain, rules }
     }
 
@@ -212,11 +233,16 @@ impl<'p, 's> Making<'p, 's> {
         let form = own.chains[self.chain].rules[rule].in_one_form();
         let settled = |name: &str| self.program.settled(self.table, name);
         let gate = Gate::of(&form, own.family, &settled);
-        self.put(rule, (gate, if let Cow::Owned(form) = form { Some(form) } else { None }));
+        let passage = Passage::of(&form, &settled);
+        let canonical = if let Cow::Owned(form) = form { Some(form) } else { None };
+        self.put(rule, Ready { gate, passage: passage.as_ref(), canonical });
     }
 
-    fn put(&mut self, rule: usize, (gate, canonical): (Gate, Option<Rule>)) {
+    fn put(&mut self, rule: usize, Ready { gate, passage, canonical }: Ready<'_>) {
         self.rules.gates[rule] = gate;
+        if let Some(passage) = passage {
+            self.rules.passages.insert(rule, *passage);
+        }
         if let Some(canonical) = canonical {
             self.rules.canonical.insert(rule, canonical);
         }

@@ -139,12 +139,15 @@ impl Analyzer<'_> {
         if segments.held + rules.len() > MOST {
             *segments = Segments::default();
         }
-        segments.held += rules.len();
+        segments.held += rules.len() + 1;
         segments.known.insert(key, Rc::clone(&made));
         made
     }
 
     fn cut_into_segments(&self, id: RuleId, packet: &Packet, rules: &[u32]) -> Vec<Segment> {
+        if rules.len() < FEW {
+            return rules.iter().map(|rule| Segment::One(*rule as usize)).collect();
+        }
         let known = self.known(id, packet);
         let shape = |rule: u32| self.shape(id, &known, packet, rule);
         let mut segments = Vec::new();

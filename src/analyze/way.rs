@@ -3,6 +3,7 @@
 use super::hooks::{self, Item, Order};
 use super::host::Way;
 use super::packet::{ConnectionState, From};
+use super::passage::Passage;
 use super::programs;
 use super::registered::all_foreign;
 use super::sources::Sources;
@@ -126,10 +127,10 @@ impl Walk<'_, '_> {
     fn ingress(&mut self, input: &IfaceName, mut states: Vec<State>, order: Order) -> Vec<State> {
         let analyzer = self.analyzer;
         let between = Between { input: Some(input), output: None };
-        for item in analyzer.stages.ingress(&analyzer.program, input.as_str(), order) {
+        for item in analyzer.stages.ingress(&analyzer.program, input, order).iter() {
             match item {
-                Item::Chain(id) => states = self.at(id, Hook::Ingress, between, states),
-                Item::Foreign(name) => states = self.all_doubted(&name, states),
+                Item::Chain(id) => states = self.at(*id, Hook::Ingress, between, states),
+                Item::Foreign(name) => states = self.all_doubted(name, states),
                 Item::Conntrack | Item::Nat => {}
             }
         }
@@ -192,7 +193,9 @@ impl Walk<'_, '_> {
         states: Vec<State>,
     ) -> Vec<State> {
         let base = hooks::base(&self.analyzer.program, id);
-        let place = Place { hook, input: between.input, output: between.output, base };
+        let Between { input, output } = between;
+        let passage = &Passage::at(hook, input, output, &self.analyzer.host);
+        let place = Place { hook, input, output, passage, base };
         self.base_chain(id, place, states)
     }
 
@@ -230,8 +233,8 @@ impl Walk<'_, '_> {
         let family = self.packet.family();
         let chains = analyzer.stages.nat_chains(&analyzer.program, hook, family, order);
         let mut fresh = Vec::new();
-        for id in chains {
-            let states = self.at(id, hook, between, open);
+        for id in chains.iter() {
+            let states = self.at(*id, hook, between, open);
             let (translated, rest): (Vec<State>, Vec<State>) =
                 states.into_iter().partition(settled);
             fresh.extend(translated);
