@@ -56,7 +56,7 @@ pub struct Stages<'s> {
     renewed: Option<usize>,
     items: RefCell<HashMap<Asking, Rc<[Item]>>>,
     /// What stands before the IP stack, by device.
-    ingress: RefCell<HashMap<(IfaceName, Order), Rc<[Item]>>>,
+    ingress: RefCell<HashMap<AtDevice, Rc<[Item]>>>,
     nat_chains: RefCell<HashMap<Asking, Rc<[RuleId]>>>,
     /// Of IPv4 and of IPv6.
     ambiguous: [OnceCell<Vec<(Hook, i32, String)>>; 2],
@@ -64,6 +64,9 @@ pub struct Stages<'s> {
 
 /// A hook, an IP version, and the order of equal priorities.
 type Asking = (Hook, IpFamily, Order);
+
+/// A device, and the order of equal priorities.
+type AtDevice = (IfaceName, Order);
 
 impl<'s> Stages<'s> {
     /// By the kernel's list of hooks, where there is one; the chains of the table `renewed` will be

@@ -4,8 +4,9 @@
 //! and of the output interface with which the rule can match or change anything, where it asks for
 //! them: beside [`super::gate`], which says the same of what stands in a packet.
 
-use super::gate::{Settled, ends};
+use super::gate::Settled;
 use super::host::HostView;
+use super::hull::ends;
 use crate::model::IfaceName;
 use crate::model::nft::{CompareOp, Hook, MetaKey, Operand, Rule, Selector, Statement};
 
@@ -60,6 +61,11 @@ impl Passage {
             output => of(output),
         };
         Self([name, index, to, to_index])
+    }
+
+    /// Whether a packet may be in both.
+    pub fn meets(&self, other: &Self) -> bool {
+        self.0.iter().zip(&other.0).all(|(one, two)| one.0 <= two.1 && two.0 <= one.1)
     }
 }
 

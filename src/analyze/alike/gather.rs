@@ -4,7 +4,8 @@
 //! bits makes every value one of its own.
 
 use super::super::cuts::leading_ones;
-use super::super::gate::{Gate, ends};
+use super::super::gate::Gate;
+use super::super::hull::ends;
 use super::super::packet::number;
 use super::super::program::Program;
 use super::super::sets;
@@ -64,7 +65,7 @@ pub(super) struct Gather<'g, 's> {
     family: IpFamily,
     table: usize,
     /// What the rule at hand is about.
-    gate: Gate,
+    pub gate: Gate,
     pub addresses: &'g mut Addresses,
     ports: &'g mut Tests,
 }
@@ -114,11 +115,6 @@ impl Gather<'_, '_> {
     pub(super) fn both_anyhow(&mut self) {
         self.anyhow(Side::Address);
         self.anyhow(Side::Port);
-    }
-
-    /// The rule at hand asks for the addresses of one interface.
-    pub(super) fn by_interface(&mut self) {
-        self.addresses.by_interface.push(self.gate);
     }
 
     pub(super) fn address(&mut self, low: IpAddr, high: IpAddr) {
@@ -215,7 +211,7 @@ impl Gather<'_, '_> {
                 })
             }
             Selector::Fib { flags, .. } if flags.daddr && (flags.iif || flags.oif) => {
-                self.by_interface();
+                self.addresses.by_interface.push(self.gate);
                 Ok(None)
             }
             Selector::Other { name, .. } if name == "socket" => Err(Part::Socket),

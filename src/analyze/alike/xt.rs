@@ -25,7 +25,7 @@ impl Gather<'_, '_> {
             }
             XtMatch::AddrType { destination, limit_iif, limit_oif, .. } => {
                 if *destination != 0 && (*limit_iif || *limit_oif) {
-                    self.by_interface();
+                    self.addresses.by_interface.push(self.gate);
                 }
             }
             XtMatch::Nat { kind, addresses, ports, flags } => {
