@@ -122,3 +122,46 @@ fn side(operand: &Operand) -> Option<(usize, bool)> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::nft::build;
+    use crate::observe::Snapshot;
+
+    fn asks(key: MetaKey, bytes: &[u8]) -> Option<Passage> {
+        let test = build::compare(build::meta(key), CompareOp::Eq, bytes);
+        Passage::of(&Rule::new(vec![test, build::drop()], None), &|_| None)
+    }
+
+    #[test]
+    fn a_rule_is_about_the_interfaces_that_it_names() {
+        let text = include_str!("../../tests/golden/cli/web1.json");
+        let snapshot = Snapshot::from_json(text).expect("a snapshot");
+        let host = HostView::new(&snapshot);
+        let name = |text: &str| text.parse::<IfaceName>().expect("a name");
+        let (eth0, docker0) = (name("eth0"), name("docker0"));
+        let index = host.link(&eth0).expect("an uplink").index.to_ne_bytes();
+        let mut whole = *b"eth0\0\0\0\0\0\0\0\0\0\0\0\0";
+        let by_name = asks(MetaKey::Iifname, &whole).expect("an interface");
+        let by_index = asks(MetaKey::Iif, &index).expect("an interface");
+        let pattern = asks(MetaKey::Iifname, b"eth").expect("interfaces");
+        let leaves = asks(MetaKey::Oifname, &whole).expect("an interface");
+        whole[3] = b'1';
+        let other = asks(MetaKey::Iifname, &whole).expect("an interface");
+
+        let comes = Passage::at(Hook::Input, Some(&eth0), None, &host);
+        for own in [by_name, by_index, pattern] {
+            assert!(own.meets(&comes), "{own:?}");
+            let elsewhere = Passage::at(Hook::Input, Some(&docker0), None, &host);
+            assert!(!own.meets(&elsewhere), "{own:?}");
+        }
+        assert!(!other.meets(&comes));
+        assert!(!leaves.meets(&comes), "nothing leaves there");
+        assert!(leaves.meets(&Passage::at(Hook::Forward, Some(&docker0), Some(&eth0), &host)));
+        assert!(!leaves.meets(&Passage::at(Hook::Forward, Some(&eth0), Some(&docker0), &host)));
+        let unknown = Passage::at(Hook::Forward, Some(&docker0), None, &host);
+        assert!(leaves.meets(&unknown), "by one of several interfaces");
+        assert_eq!(asks(MetaKey::Mark, &index), None);
+    }
+}
