@@ -9,12 +9,13 @@ mod gather;
 mod xt;
 
 use super::Analyzer;
+use super::gate::{Field, Gate};
 use super::packet::number;
 use super::program::Program;
 use super::sets::{Found, find};
 use super::value::Bits;
 use super::ways::To;
-use crate::model::IfaceName;
+use crate::model::{IfaceName, Protocol};
 use crate::observe::{Handler, Snapshot, Socket, SocketState};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -39,8 +40,10 @@ pub struct Alike {
 #[derive(Debug, Default)]
 struct Addresses {
     tests: Tests,
-    /// Whether rules ask for the addresses of one interface.
-    by_interface: bool,
+    /// The packets of which rules ask for the addresses of one interface.
+    by_interface: Vec<Gate>,
+    /// Whether rules give a packet another port, and leave it its destination.
+    moves_ports: bool,
     /// Whether rules redirect to the host's own addresses.
     redirects: bool,
 }
@@ -73,7 +76,8 @@ struct Lookup {
 
 #[derive(Debug, Default)]
 struct Classes {
-    addresses: HashMap<IpAddr, Class>,
+    /// By whether rules ask on which interface it is.
+    addresses: HashMap<(IpAddr, bool), Class>,
     ports: HashMap<u16, Class>,
     of_addresses: HashMap<OfAddress, Class>,
     of_ports: HashMap<OfPort, Class>,
@@ -96,6 +100,17 @@ struct OfAddress {
 struct OfPort {
     alone: Option<u16>,
     said: Vec<usize>,
+}
+
+impl Addresses {
+    /// Whether a rule that may concern what is dialled asks for the addresses of one interface. It
+    /// sees the port that was dialled, or a destination that was not.
+    fn asks_for_interfaces(&self, (protocol, port): (Protocol, u16)) -> bool {
+        let mut about = Gate::ANY;
+        about.narrow(Field::Protocol, protocol.0.into(), protocol.0.into());
+        about.narrow(Field::Port, port.into(), port.into());
+        self.by_interface.iter().any(|gate| self.moves_ports || gate.meets(&about))
+    }
 }
 
 impl Tests {
@@ -135,16 +150,17 @@ impl Lookup {
 }
 
 impl Analyzer<'_> {
-    /// The class of an address that is dialled.
-    pub(super) fn class_of_address(&self, address: IpAddr) -> Class {
+    /// The class of an address at which this is dialled.
+    pub(super) fn class_of_address(&self, address: IpAddr, dialled: (Protocol, u16)) -> Class {
         let alike = self.alike();
-        if let Some(known) = alike.classes.borrow().addresses.get(&address) {
+        let own = &alike.addresses[usize::from(address.is_ipv6())];
+        let by_interface = own.asks_for_interfaces(dialled);
+        if let Some(known) = alike.classes.borrow().addresses.get(&(address, by_interface)) {
             return *known;
         }
-        let own = &alike.addresses[usize::from(address.is_ipv6())];
         let host = &self.host;
         let mut on: Vec<IfaceName> = Vec::new();
-        if own.by_interface {
+        if by_interface {
             on.extend(host.route(address).and_then(|route| route.interface.clone()));
             let links = self.snapshot.links.iter();
             let holds = links.filter(|link| link.addresses.iter().any(|at| at.address == address));
@@ -163,7 +179,7 @@ impl Analyzer<'_> {
         let mut classes = alike.classes.borrow_mut();
         let next = Class(classes.of_addresses.len());
         let class = *classes.of_addresses.entry(signature).or_insert(next);
-        classes.addresses.insert(address, class);
+        classes.addresses.insert((address, by_interface), class);
         class
     }
 

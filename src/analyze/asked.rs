@@ -13,6 +13,7 @@ use super::{Analyzer, Arrival, End, Fate};
 use crate::model::{Bind, Endpoint, IpFamily, Owner, PortRange, Protocol, ServedBy, ZoneRef};
 use crate::observe::{Socket, SocketState};
 use crate::policy::{self, Judge, Policy, ReachVerdict, Target};
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -100,7 +101,8 @@ impl Analyzer<'_> {
             let Some(source) = way.first(family) else { return true };
             let one = Packet::new(way.from.clone(), source, address, protocol, port);
             let packet = Packet { sources: way.sources.clone(), ..one };
-            self.ask(&packet).summary(family, |end| end.fate.passes()).reach == Reach::Closed
+            let answer = self.ask_again(&packet);
+            answer.summary_of_shared(family, |end| end.fate.passes()).reach == Reach::Closed
         })
     }
 
@@ -136,8 +138,8 @@ impl Analyzer<'_> {
         arrives: &dyn Fn(&End) -> bool,
     ) -> Told {
         let family = packet.family();
-        let mut answer = self.ask(packet);
-        let summary = answer.summary(family, arrives);
+        let answer = self.ask_again(packet);
+        let summary = answer.summary_of_shared(family, arrives);
         let chosen = match summary.reach {
             Reach::Open | Reach::Limited | Reach::Partial => summary.admitted,
             Reach::Closed => summary.refused,
@@ -150,13 +152,13 @@ impl Analyzer<'_> {
             let source = number(source);
             let known = answer.alone(source).filter(|_| summary.reach != Reach::Unknown);
             let packet = || Packet { sources: vec![(source, source)], ..packet.clone() };
-            known.unwrap_or_else(|| self.ask(&packet()).ends)
+            known.unwrap_or_else(|| self.ask_again(&packet()).ends.clone())
         };
         let refused = match (summary.reach, summary.refused) {
             (Reach::Partial, Some(refused)) => Some(alone(refused)),
             _ => None,
         };
-        let ends = if single { answer.ends } else { alone(source) };
+        let ends = if single { Cow::Borrowed(&answer.ends[..]) } else { Cow::Owned(alone(source)) };
         let refused_by = match summary.reach {
             Reach::Closed => self.refuser(&ends),
             _ => refused.and_then(|ends| self.refuser(&ends)),

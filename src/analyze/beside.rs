@@ -61,7 +61,7 @@ impl Walk<'_, '_> {
     fn at_port(&self, hook: Hook, port: &IfaceName) -> Vec<String> {
         let analyzer = self.analyzer;
         let items = analyzer.stages.at_device(&analyzer.program, hook, port, Order::ByHandle);
-        let names = items.into_iter().filter_map(|item| match item {
+        let names = items.iter().filter_map(|item| match item {
             Item::Chain(id) => {
                 let table = id.table_of(&analyzer.program.tables);
                 Some(format!("table {} {} on {port}", table.family.as_str(), table.name))

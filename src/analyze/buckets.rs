@@ -1,24 +1,29 @@
 //! Which rules of a chain may concern a packet, found without looking at each.
 //!
-//! In: the boxes of a chain's rules. Out: for a protocol, port and destination the rules that may
-//! match, in their order. More may be named than can match; none that can is left out.
+//! In: the boxes of a chain's rules, and the interfaces that they ask for. Out: for a protocol, port,
+//! destination and the interfaces by which a packet comes and goes the rules that may match, in their
+//! order. More may be named than can match; none that can is left out.
 
 use super::gate::{Field, Gate};
+use super::passage::{ANYHOW, Passage, SIDES};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// A chain of fewer rules is looked at as a whole.
-const SMALL: usize = 24;
+const SMALL: usize = 8;
 /// A range of more ports is not worth a place in each of them.
 const WIDE: u128 = 4096;
 /// A rule has a place in so many cells at most.
 const CELLS: usize = 128;
+/// What rules are found by: protocol and port, destination, and the sides of a passage.
+const KEYS: usize = 2 + SIDES;
 
 /// The rules of a chain, by what they are about.
 #[derive(Debug)]
 pub struct Buckets {
-    /// By protocol and port.
-    ports: Cells,
-    destinations: Cells,
-    /// Those that are about many of both.
+    /// Each rule stands in one of them.
+    by: [Cells; KEYS],
+    /// Those that are about many of all.
     rest: Vec<u32>,
 }
 
@@ -27,63 +32,97 @@ pub struct Buckets {
 pub enum Bucket {
     /// Every rule may.
     All,
-    /// Those in these cells, and those in none.
-    Cells(Option<u32>, Option<u32>),
+    /// Those in these cells, which are counted from 1, and those in none.
+    Cells([u32; KEYS]),
 }
 
 impl Buckets {
-    /// Sorts the rules in.
-    pub fn new(gates: &[Gate]) -> Option<Self> {
+    /// Sorts the rules in; `passage` says which interfaces one asks for.
+    pub fn new<'p>(gates: &[Gate], passage: impl Fn(usize) -> Option<&'p Passage>) -> Option<Self> {
         if gates.len() < SMALL {
             return None;
         }
-        let mut places = Places::default();
-        for (rule, gate) in (0..).zip(gates) {
-            let (destination, port) = (gate.range(Field::Destination), ports(gate));
-            match port {
-                Some((first, last)) if last - first < WIDE => {
-                    places.ports.push((first, last, rule));
-                }
-                _ if destination != Gate::ANY.destination => {
-                    places.destinations.push((destination.0, destination.1, rule));
-                }
-                _ => places.rest.push(rule),
+        let about = |rule: usize| asked(&gates[rule], passage(rule));
+        let mut crowds: HashMap<Asked, u32, BuildHasherDefault<Folded>> = HashMap::default();
+        for rule in 0..gates.len() {
+            for own in about(rule) {
+                *crowds.entry(own).or_default() += 1;
             }
         }
-        let ports = Cells::new(places.ports, &mut places.rest);
-        let destinations = Cells::new(places.destinations, &mut places.rest);
-        places.rest.sort_unstable();
-        Some(Self { ports, destinations, rest: places.rest })
+        let mut places: [Vec<(u128, u128, u32)>; KEYS] = Default::default();
+        let mut rest = Vec::new();
+        for (number, rule) in (0..).zip(0..gates.len()) {
+            // Where the fewest others are: of two rules in one place both are looked at.
+            match about(rule).min_by_key(|own| crowds[own]) {
+                Some((key, (first, last))) => places[key].push((first, last, number)),
+                None => rest.push(number),
+            }
+        }
+        let by = places.map(|own| Cells::new(own, &mut rest));
+        rest.sort_unstable();
+        Some(Self { by, rest })
     }
 
     /// Where a packet with these values belongs.
-    pub fn bucket(&self, about: &Gate) -> Bucket {
-        let (destination, port) = (about.range(Field::Destination), ports(about));
-        match port {
-            Some((first, last)) if first == last && destination.0 == destination.1 => {
-                Bucket::Cells(self.ports.find(first), self.destinations.find(destination.0))
+    pub fn bucket(&self, about: &Gate, passage: &Passage) -> Bucket {
+        let [name, index, to, to_index] = passage.0;
+        let port = ports(about).unwrap_or(ANYHOW);
+        let values = [port, about.range(Field::Destination), name, index, to, to_index];
+        let mut found = [0; KEYS];
+        for ((cells, (first, last)), cell) in self.by.iter().zip(values).zip(&mut found) {
+            match cells.find(first) {
+                _ if cells.rules.is_empty() => {}
+                _ if first != last => return Bucket::All,
+                own => *cell = own.map_or(0, |own| own + 1),
             }
-            _ => Bucket::All,
         }
+        Bucket::Cells(found)
     }
 
     /// The rules of a bucket, in their order.
     pub fn rules(&self, bucket: Bucket) -> Option<Vec<u32>> {
-        let Bucket::Cells(port, destination) = bucket else { return None };
+        let Bucket::Cells(found) = bucket else { return None };
         let mut rules = self.rest.clone();
-        rules.extend(port.map(|cell| self.ports.rules(cell)).unwrap_or_default());
-        rules.extend(destination.map(|cell| self.destinations.rules(cell)).unwrap_or_default());
+        for (cells, cell) in self.by.iter().zip(found) {
+            rules.extend(cell.checked_sub(1).map(|own| cells.rules(own)).unwrap_or_default());
+        }
         rules.sort_unstable();
         Some(rules)
     }
 }
 
-/// Rules with the range that each is about.
+/// Which key, and the range of it.
+type Asked = (usize, (u128, u128));
+
+/// Counting the rules of a long chain must take no longer than finding some of them would.
 #[derive(Default)]
-struct Places {
-    ports: Vec<(u128, u128, u32)>,
-    destinations: Vec<(u128, u128, u32)>,
-    rest: Vec<u32>,
+struct Folded(u64);
+
+impl Hasher for Folded {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for part in bytes.chunks(8) {
+            let mut whole = [0; 8];
+            whole[..part.len()].copy_from_slice(part);
+            let mixed = self.0.rotate_left(5) ^ u64::from_ne_bytes(whole);
+            self.0 = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        }
+        self.0 ^= self.0 >> 29;
+    }
+}
+
+/// What a rule can be found by.
+fn asked(gate: &Gate, passage: Option<&Passage>) -> impl Iterator<Item = Asked> {
+    let port = ports(gate).filter(|(first, last)| last.saturating_sub(*first) < WIDE);
+    let destination = Some(gate.range(Field::Destination));
+    let destination = destination.filter(|own| *own != Gate::ANY.destination);
+    let sides = passage.into_iter().flat_map(|own| own.0).enumerate();
+    let sides = sides.filter(|(_, range)| *range != ANYHOW).map(|(side, range)| (side + 2, range));
+    let fields = [port, destination].into_iter().enumerate();
+    fields.filter_map(|(key, range)| Some((key, range?))).chain(sides)
 }
 
 /// Protocol and ports as one range; `None` where there are several protocols.
@@ -113,7 +152,8 @@ impl Cells {
         firsts.sort_unstable();
         firsts.dedup();
         let mut placed: Vec<(u32, u32)> = Vec::with_capacity(ranges.len());
-        for (first, last, rule) in ranges {
+        // What no value is in matches nothing.
+        for (first, last, rule) in ranges.into_iter().filter(|own| own.0 <= own.1) {
             let begin = firsts.partition_point(|own| *own < first);
             let end = firsts.partition_point(|own| *own <= last);
             if end - begin > CELLS {
@@ -179,25 +219,65 @@ mod tests {
         )
     }
 
+    /// Of each side one, few, or none.
+    fn passage() -> impl Strategy<Value = Option<Passage>> {
+        let side = || {
+            prop_oneof![
+                2 => Just(ANYHOW),
+                2 => (0_u128..6).prop_map(|own| (own, own)),
+                1 => (0_u128..6, 0_u128..6)
+            ]
+        };
+        proptest::option::of([side(), side(), side(), side()].prop_map(Passage))
+    }
+
     proptest! {
         #[test]
-        fn no_rule_that_may_match_is_left_out(all in gates(), port in 0_u16..40, to in 0_u128..40) {
-            let Some(buckets) = Buckets::new(&all) else { return Ok(()) };
+        fn no_rule_that_may_match_is_left_out(
+            all in gates(),
+            passages in proptest::collection::vec(passage(), 150),
+            port in 0_u16..40,
+            to in 0_u128..40,
+            sides in [0_u128..6, 0_u128..6, 0_u128..6, 0_u128..6]
+        ) {
+            let Some(buckets) = Buckets::new(&all, |rule| passages[rule].as_ref()) else {
+                return Ok(());
+            };
             let about = gate(6, (port, port), (to, to));
-            let found = buckets.rules(buckets.bucket(&about)).expect("one packet is in a cell");
+            let packet = Passage(sides.map(|own| (own, own)));
+            let bucket = buckets.bucket(&about, &packet);
+            let found = buckets.rules(bucket).expect("one packet is in a cell");
             prop_assert!(found.is_sorted());
             for (rule, own) in (0..).zip(&all) {
-                prop_assert!(!own.meets(&about) || found.contains(&rule));
+                let passes = passages[rule as usize].is_none_or(|own| {
+                    own.0.iter().zip(sides).all(|((first, last), at)| (first..=last).contains(&&at))
+                });
+                prop_assert!(!own.meets(&about) || !passes || found.contains(&rule));
             }
-            prop_assert_eq!(buckets.bucket(&Gate::ANY), Bucket::All);
+            // What may be one of several is in no cell.
+            let open = buckets.bucket(&about, &Passage::ANY);
+            prop_assert!(open == Bucket::All || buckets.rules(open) == Some(found));
         }
     }
 
     #[test]
     fn what_is_about_other_ports_is_not_looked_at() {
         let many: Vec<Gate> = (0..1000).map(|port| gate(6, (port, port), (0, u128::MAX))).collect();
-        let buckets = Buckets::new(&many).expect("a long chain");
-        assert_eq!(buckets.rules(buckets.bucket(&gate(6, (7, 7), (1, 1)))), Some(vec![7]));
-        assert_eq!(buckets.rules(buckets.bucket(&gate(17, (7, 7), (1, 1)))), Some(vec![]));
+        let buckets = Buckets::new(&many, |_| None).expect("a long chain");
+        let found = |about: Gate| buckets.rules(buckets.bucket(&about, &Passage::ANY));
+        assert_eq!(found(gate(6, (7, 7), (1, 1))), Some(vec![7]));
+        assert_eq!(found(gate(17, (7, 7), (1, 1))), Some(vec![]));
+        assert_eq!(found(Gate::ANY), None);
+    }
+
+    #[test]
+    fn a_rule_is_found_by_what_the_fewest_others_ask_for() {
+        // All are about one port, and each about an interface of its own.
+        let same: Vec<Gate> = (0..100).map(|_| gate(6, (80, 80), (0, u128::MAX))).collect();
+        let passages: Vec<Passage> =
+            (0..100_u128).map(|own| Passage([(own, own), ANYHOW, ANYHOW, ANYHOW])).collect();
+        let buckets = Buckets::new(&same, |rule| passages.get(rule)).expect("a long chain");
+        let about = gate(6, (80, 80), (1, 1));
+        assert_eq!(buckets.rules(buckets.bucket(&about, &passages[7])), Some(vec![7]));
     }
 }

@@ -6,6 +6,7 @@ use super::cuts::Cuts;
 use super::facts::Known;
 use super::gate::Gate;
 use super::packet::number;
+use super::program::Sorted;
 use super::run::{Run, Segment, looks_on};
 use super::state::{Exactness, Place, RuleId, State};
 use super::step::Step;
@@ -39,10 +40,19 @@ impl<'a> Walk<'a, '_> {
         let gates = analyzer.program.gates(id.table, id.chain);
         let mut about = self.about(&states);
         let mut next = 0;
+        let sorted = analyzer.program.sorted(id.table, id.chain);
+        let bucket_of = |about: &Gate| match sorted {
+            Sorted::Few => Some(Bucket::All),
+            Sorted::NotYet => None,
+            Sorted::By(buckets) => Some(buckets.bucket(about, place.passage)),
+        };
         // Behind a rule that writes into packets other rules may concern them.
         'looked_up: while !states.is_empty() {
-            let bucket = self.bucket(id, &about);
-            let segments = analyzer.segments(id, self.packet, bucket);
+            let bucket = bucket_of(&about);
+            let segments = match bucket {
+                Some(bucket) => analyzer.segments(id, self.packet, (sorted, bucket)),
+                None => analyzer.segments_about(id, self.packet, (&about, place.passage)),
+            };
             let start = segments.partition_point(|segment| segment.end() <= next);
             for segment in &segments[start..] {
                 let mut exits = Exits { next: Vec::new(), returned: &mut returned, accepted };
@@ -66,8 +76,13 @@ impl<'a> Walk<'a, '_> {
                 let left = exits.next;
                 states = self.merged(left);
                 next = segment.end();
-                about = self.about(&states);
-                if states.is_empty() || self.bucket(id, &about) != bucket {
+                let now = self.about(&states);
+                // Of the sources fewer may be left; they were not held against the rules.
+                let source = now.source;
+                let same = now == Gate { source, ..about }
+                    || bucket.is_some() && bucket_of(&now) == bucket;
+                about = now;
+                if states.is_empty() || !same {
                     continue 'looked_up;
                 }
             }
@@ -75,11 +90,6 @@ impl<'a> Walk<'a, '_> {
         }
         returned.extend(states);
         self.merged(returned)
-    }
-
-    fn bucket(&self, id: RuleId, about: &Gate) -> Bucket {
-        let buckets = self.analyzer.program.buckets(id.table, id.chain);
-        buckets.map_or(Bucket::All, |buckets| buckets.bucket(about))
     }
 
     /// Runs rules one behind the other.
@@ -307,6 +317,49 @@ mod tests {
                 end.state.sources.at(0xc633_6400 + last).ne(&crate::analyze::guard::Guard::NEVER)
             });
             assert_eq!(ends.count(), 2, "dropped at random, else accepted: {last}");
+        }
+    }
+
+    #[test]
+    fn rules_are_the_same_whether_they_are_sorted_or_held_against_the_packet() {
+        let named = |name: &str| {
+            let mut bytes = name.as_bytes().to_vec();
+            bytes.resize(16, 0);
+            build::compare(build::meta(MetaKey::Iifname), CompareOp::Eq, bytes)
+        };
+        // By port, by interface and by source, and each thousandth what is looked for.
+        let rules = (0..1_200_u16).map(|at| {
+            let port = build::compare(build::dport(), CompareOp::Eq, (at / 2).to_be_bytes());
+            let mark = Operand::plain(Selector::Immediate(u32::from(at).to_ne_bytes().into()));
+            let mark = Statement::SetMeta { key: MetaKey::Mark, value: mark };
+            match at % 4 {
+                0 => vec![build::l4proto(Protocol::TCP), port, mark],
+                1 => vec![named(if at % 100 == 1 { "eth0" } else { "eth7" }), mark],
+                2 if at % 500 == 2 => [from("198.51.100.0/25"), vec![build::drop()]].concat(),
+                _ => vec![build::l4proto(Protocol::UDP), port, build::drop()],
+            }
+        });
+        let snapshot = host(rules.collect());
+        let analyzer = Analyzer::new(&snapshot);
+        let to = analyzer.own_addresses(IpFamily::Ipv4)[0];
+        let source = "198.51.100.1".parse().expect("an address");
+        for port in [22, 100, 599] {
+            let packet = |name: &str| {
+                let input = From::Interface(name.parse().expect("a name"));
+                let one = Packet::new(input, source, to, Protocol::TCP, port);
+                Packet { sources: vec![(0, u32::MAX.into())], ..one }
+            };
+            let fresh = Analyzer::new(&snapshot);
+            let told = |analyzer: &Analyzer<'_>, name: &str| {
+                let answer = analyzer.ask(&packet(name));
+                let ends = answer.ends.iter();
+                ends.map(|own| format!("{own:?}")).collect::<Vec<_>>()
+            };
+            let first = told(&fresh, "eth0");
+            assert!(first.iter().any(|own| own.contains("mark: Some(1101)")), "{first:?}");
+            for _ in 0..10 {
+                assert_eq!(told(&analyzer, "eth0"), first, "{port}");
+            }
         }
     }
 }

@@ -120,7 +120,7 @@ impl Cutter<'_, '_> {
                     && set.statements.is_empty()
                     && matches!(set.elements, Elements::Listed(_));
                 let span = |element: &Element| {
-                    let (from, to) = super::gate::ends(element)?;
+                    let (from, to) = super::hull::ends(element)?;
                     let fits = from.len() == to.len() && from.len() * 8 == whole as usize;
                     (fits && element.statements.is_empty())
                         .then(|| (self.number(from, 0), self.number(to, 0)))

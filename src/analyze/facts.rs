@@ -1,9 +1,10 @@
 //! What is known of a rule's statements before any packet comes: which sources pass a test that is
 //! about the source alone, and where another one may begin to say something else.
 
-use super::cuts::Cuts;
+use super::cuts::{Cuts, Cutter};
 use super::load::Scene;
 use super::packet::{Packet, address, highest};
+use super::passage::Passage;
 use super::sources::Sources;
 use super::state::{Env, Place, RuleId, State};
 use super::step::Step;
@@ -61,7 +62,11 @@ impl Fact {
     }
 }
 
-impl Analyzer<'_> {
+impl<'s> Analyzer<'s> {
+    fn cutter(&self, table: usize, packet: &Packet) -> Cutter<'_, 's> {
+        Cutter { program: &self.program, host: &self.host, family: packet.family(), table }
+    }
+
     /// What is known of the rules of a chain.
     pub(super) fn known(&self, id: RuleId, packet: &Packet) -> Known {
         let key = (id.table, id.chain, packet.destination.is_ipv4());
@@ -110,13 +115,16 @@ fn passing(
         devices: Vec::new(),
     };
     let env = Env::start(packet);
+    let passage = &Passage::ANY;
+    let place =
+        Place { hook: base.hook, input: None, port: None, output: None, passage, base: &base };
     let mut found = Sources::default();
     for piece in Sources::of(&[(0, highest(packet.family()))]).pieces(&cuts) {
         let scene = Scene {
             program: &analyzer.program,
             host: &analyzer.host,
             packet,
-            place: Place { hook: base.hook, input: None, port: None, output: None, base: &base },
+            place,
             env: &env,
             table,
             source: address(packet.family(), piece.first),

@@ -55,12 +55,18 @@ pub struct Stages<'s> {
     /// A table whose chains are made anew, whatever the list says of them.
     renewed: Option<usize>,
     items: RefCell<HashMap<Asking, Rc<[Item]>>>,
+    /// What stands before and behind the IP stack, by device.
+    at_devices: RefCell<HashMap<AtDevice, Rc<[Item]>>>,
+    nat_chains: RefCell<HashMap<Asking, Rc<[RuleId]>>>,
     /// Of IPv4 and of IPv6.
     ambiguous: [OnceCell<Vec<(Hook, i32, String)>>; 2],
 }
 
 /// A hook, an IP version, and the order of equal priorities.
 type Asking = (Hook, IpFamily, Order);
+
+/// A hook of a device, and the order of equal priorities.
+type AtDevice = (Hook, IfaceName, Order);
 
 impl<'s> Stages<'s> {
     /// By the kernel's list of hooks, where there is one; the chains of the table `renewed` will be
@@ -123,10 +129,16 @@ impl<'s> Stages<'s> {
         hook: Hook,
         device: &IfaceName,
         order: Order,
-    ) -> Vec<Item> {
+    ) -> Rc<[Item]> {
+        let key = (hook, device.clone(), order);
+        if let Some(known) = self.at_devices.borrow().get(&key) {
+            return Rc::clone(known);
+        }
         let families = [Family::Netdev, Family::Inet];
         let items = self.placed(program, hook, families, Some(device.as_str()), order);
-        items.into_iter().map(|(_, item)| item).collect()
+        let items: Rc<[Item]> = items.into_iter().map(|(_, item)| item).collect();
+        self.at_devices.borrow_mut().insert(key, Rc::clone(&items));
+        items
     }
 
     /// The `nat` chains of a hook in order.
@@ -136,15 +148,22 @@ impl<'s> Stages<'s> {
         hook: Hook,
         family: IpFamily,
         order: Order,
-    ) -> Vec<RuleId> {
+    ) -> Rc<[RuleId]> {
+        let key = (hook, family, order);
+        if let Some(known) = self.nat_chains.borrow().get(&key) {
+            return Rc::clone(known);
+        }
         let mut chains = nat_chains(program, hook, family);
         let listed = |id: &RuleId| self.place(program, *id, self.entries(hook, family)?);
         if let Some(at) = chains.iter().map(listed).collect::<Option<Vec<usize>>>() {
             let mut in_order: Vec<(usize, RuleId)> = at.into_iter().zip(chains).collect();
             in_order.sort_unstable();
-            return in_order.into_iter().map(|(_, id)| id).collect();
+            chains = in_order.into_iter().map(|(_, id)| id).collect();
+        } else {
+            sort(program, &mut chains, order);
         }
-        sort(program, &mut chains, order);
+        let chains: Rc<[RuleId]> = chains.into();
+        self.nat_chains.borrow_mut().insert(key, Rc::clone(&chains));
         chains
     }
 

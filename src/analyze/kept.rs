@@ -3,13 +3,25 @@
 //! In: an endpoint and the ways in. Out: what is told of each of its addresses. Nothing here changes
 //! an answer but the address that it names.
 
-use super::Arrival;
 use super::alike::Class;
 use super::asked::{Asked, Told};
+use super::packet::Packet;
+use super::{Analyzer, Answer, Arrival};
 use crate::model::{Bind, Endpoint, IfaceName, IpFamily, Protocol, ServedBy};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::rc::Rc;
+
+/// So many answers about one port are kept at most.
+const MOST: usize = 1_024;
+
+/// What was answered about the port that was asked about last: a socket of the host, and what an
+/// engine publishes there, are two endpoints of the same packets.
+#[derive(Debug, Default)]
+pub(super) struct Latest {
+    dialled: Option<(Protocol, u16)>,
+    answers: HashMap<Packet, Rc<Answer>>,
+}
 
 /// Answers by what decides about them.
 pub(super) type Known = HashMap<Question, Answered>;
@@ -53,6 +65,35 @@ pub(super) struct Names {
     pub port: bool,
 }
 
+impl Analyzer<'_> {
+    /// Where a packet arrives, as [`Analyzer::ask`] says, found once while one port is asked about.
+    pub(super) fn ask_again(&self, packet: &Packet) -> Rc<Answer> {
+        let dialled = Some((packet.protocol, packet.port));
+        let mut latest = self.latest.borrow_mut();
+        if latest.dialled != dialled || latest.answers.len() >= MOST {
+            *latest = Latest { dialled, answers: HashMap::new() };
+        }
+        if let Some(known) = latest.answers.get(packet) {
+            return Rc::clone(known);
+        }
+        let answer = Rc::new(self.ask(packet));
+        latest.answers.insert(packet.clone(), Rc::clone(&answer));
+        answer
+    }
+
+    /// Of addresses that nothing tells apart where this is dialled the first: at another one it
+    /// fares as there.
+    pub fn apart(
+        &self,
+        addresses: impl IntoIterator<Item = IpAddr>,
+        dialled: (Protocol, u16),
+    ) -> Vec<IpAddr> {
+        let mut seen = HashSet::new();
+        let addresses = addresses.into_iter();
+        addresses.filter(|own| seen.insert(self.class_of_address(*own, dialled))).collect()
+    }
+}
+
 impl Asked<'_, '_> {
     /// What is told of each address that can be dialled for an endpoint.
     pub fn told_of_each(
@@ -72,7 +113,7 @@ impl Asked<'_, '_> {
                 ways: (ways.as_ptr().addr(), ways.len()),
                 who,
                 protocol: endpoint.protocol,
-                address: self.analyzer.class_of_address(address),
+                address: self.analyzer.class_of_address(address, (endpoint.protocol, port)),
                 port: self.analyzer.class_of_port(port),
             };
             let holds = |own: &&Answered| {

@@ -25,14 +25,17 @@ mod gate;
 pub mod guard;
 mod hooks;
 mod host;
+mod hull;
 mod indexes;
 mod ipset;
 mod kept;
+mod lasting;
 mod load;
 mod lookup;
 mod modules;
 mod outline;
 mod packet;
+mod passage;
 mod ports;
 mod program;
 mod programs;
@@ -81,11 +84,11 @@ use crate::model::nft::{Family, Hook, RejectWith, Table};
 use crate::model::{IfaceName, IpFamily};
 use crate::observe::{Snapshot, tracks_connections};
 use alike::Alike;
-use cuts::Cutter;
 use facts::Facts;
 use guard::{Guard, Guards};
 use hooks::{Order, Stages};
 use host::HostView;
+use kept::Latest;
 use program::Program;
 use run::Segments;
 use shared::Shared;
@@ -115,6 +118,7 @@ pub struct Analyzer<'s> {
     routing: Rc<Routing>,
     shared: Rc<Shared>,
     alike: OnceCell<Alike>,
+    latest: RefCell<Latest>,
     /// Whether connections are tracked, of IPv4 and of IPv6.
     tracked: OnceCell<[bool; 2]>,
 }
@@ -303,6 +307,7 @@ impl<'s> Analyzer<'s> {
             routing,
             shared: Rc::default(),
             alike: OnceCell::new(),
+            latest: RefCell::default(),
             tracked: OnceCell::new(),
         }
     }
@@ -364,10 +369,6 @@ impl<'s> Analyzer<'s> {
             order_matters,
             shared: Rc::clone(&self.shared),
         }
-    }
-
-    fn cutter(&self, table: usize, packet: &Packet) -> Cutter<'_, 's> {
-        Cutter { program: &self.program, host: &self.host, family: packet.family(), table }
     }
 }
 

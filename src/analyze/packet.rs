@@ -29,7 +29,7 @@ pub enum ConnectionState {
 }
 
 /// A packet from any of several sources.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Packet {
     /// How it comes in.
     pub from: From,

@@ -2,11 +2,18 @@
 
 use super::buckets::Buckets;
 use super::gate::Gate;
+use super::passage::Passage;
 use super::state::RuleId;
-use crate::model::nft::{Elements, Family, Hook, Rule, Set, Statement, Table};
+use crate::model::nft::{Elements, Family, Hook, Rule, Set, Statement, Table, XtKind};
 use std::borrow::Cow;
-use std::cell::OnceCell;
-use std::collections::{BTreeSet, HashMap};
+use std::cell::{Cell, OnceCell};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::rc::Rc;
+
+/// Rules of a chain of fewer are sorted at once.
+const LONG: usize = 512;
+/// A longer one is gone through so often before its rules are sorted.
+const FIRST: u32 = 8;
 
 /// A ruleset, ready for many questions. What is not asked about is not looked at.
 #[derive(Debug)]
@@ -37,9 +44,53 @@ struct Filled {
 #[derive(Debug)]
 struct Rules {
     /// In their one form, where they are not in it as they are.
-    canonical: HashMap<usize, Rule>,
+    canonical: Sparse<Rule>,
     gates: Vec<Gate>,
+    /// Of those that ask for interfaces.
+    passages: Sparse<Passage>,
+    /// Those that may rewrite packets.
+    rewriting: HashSet<usize>,
     buckets: OnceCell<Option<Buckets>>,
+    /// How often they were asked for.
+    asked: Cell<u32>,
+}
+
+/// What few rules of a chain have, or none; two rulesets may share it.
+#[derive(Debug)]
+struct Sparse<T>(Vec<Option<Rc<T>>>);
+
+impl<T> Sparse<T> {
+    fn get(&self, rule: usize) -> Option<&Rc<T>> {
+        self.0.get(rule)?.as_ref()
+    }
+
+    /// Puts it to one of so many rules.
+    fn put(&mut self, rule: usize, own: Option<Rc<T>>, rules: usize) {
+        if own.is_some() {
+            self.0.resize_with(rules, || None);
+            self.0[rule] = own;
+        }
+    }
+}
+
+/// How the rules of a chain that may concern a packet are found.
+#[derive(Debug, Clone, Copy)]
+pub enum Sorted<'p> {
+    /// All are looked at: they are few.
+    Few,
+    /// Each is held against the packet: to sort them takes longer, as long as few ask.
+    NotYet,
+    /// By what they are about.
+    By(&'p Buckets),
+}
+
+/// What is known of a rule.
+struct Ready {
+    gate: Gate,
+    passage: Option<Rc<Passage>>,
+    rewrites: bool,
+    /// Its one form, where it is not in it as it is.
+    canonical: Option<Rc<Rule>>,
 }
 
 impl<'s> Program<'s> {
@@ -62,7 +113,7 @@ impl<'s> Program<'s> {
         &self,
         table: usize,
         chain: usize,
-        known: impl Fn(usize) -> Option<(Gate, Option<Rule>)>,
+        known: impl Fn(usize) -> Option<Ready>,
     ) -> Rules {
         let mut making = Making::new(self, table, chain);
         for rule in 0..making.rules.gates.len() {
@@ -93,16 +144,22 @@ impl<'s> Program<'s> {
         let theirs = other.ready(their_table, their_chain);
         let known = |rule: usize| {
             let theirs_at = pair(rule)?;
-            Some((theirs.gates[theirs_at], theirs.canonical.get(&theirs_at).cloned()))
+            Some(Ready {
+                gate: theirs.gates[theirs_at],
+                passage: theirs.passages.get(theirs_at).cloned(),
+                rewrites: theirs.rewriting.contains(&theirs_at),
+                canonical: theirs.canonical.get(theirs_at).cloned(),
+            })
         };
         self.names[table].ready[chain].get_or_init(|| self.made_ready(table, chain, known));
     }
 
     /// A rule of a chain in its one form.
     pub fn rule(&self, table: usize, chain: usize, rule: usize) -> &Rule {
-        let canonical = &self.ready(table, chain).canonical;
-        let changed = if canonical.is_empty() { None } else { canonical.get(&rule) };
-        changed.unwrap_or(&self.tables[table].chains[chain].rules[rule])
+        match self.ready(table, chain).canonical.get(rule) {
+            Some(changed) => changed,
+            None => &self.tables[table].chains[chain].rules[rule],
+        }
     }
 
     /// The rules of a chain in their one form.
@@ -116,10 +173,27 @@ impl<'s> Program<'s> {
         &self.ready(table, chain).gates
     }
 
-    /// Which rules of a long chain may concern which packets.
-    pub fn buckets(&self, table: usize, chain: usize) -> Option<&Buckets> {
+    /// How to find the rules of a chain that may concern a packet.
+    pub fn sorted(&self, table: usize, chain: usize) -> Sorted<'_> {
         let ready = self.ready(table, chain);
-        ready.buckets.get_or_init(|| Buckets::new(&ready.gates)).as_ref()
+        if ready.gates.len() >= LONG && ready.asked.get() < FIRST {
+            ready.asked.set(ready.asked.get() + 1);
+            return Sorted::NotYet;
+        }
+        let new = || Buckets::new(&ready.gates, |rule| ready.passages.get(rule).map(|own| &**own));
+        ready.buckets.get_or_init(new).as_ref().map_or(Sorted::Few, Sorted::By)
+    }
+
+    /// The interfaces that a rule asks for, if it does.
+    pub fn passage(&self, table: usize, chain: usize, rule: usize) -> Option<&Passage> {
+        self.ready(table, chain).passages.get(rule).map(|own| &**own)
+    }
+
+    /// The rules of a chain that may rewrite packets, in their order.
+    pub fn rewriting(&self, table: usize, chain: usize) -> Vec<usize> {
+        let mut rules: Vec<usize> = self.ready(table, chain).rewriting.iter().copied().collect();
+        rules.sort_unstable();
+        rules
     }
 
     /// The set of this name, if it holds what was read whatever packets come.
@@ -202,7 +276,14 @@ pub struct Making<'p, 's> {
 impl<'p, 's> Making<'p, 's> {
     fn new(program: &'p Program<'s>, table: usize, chain: usize) -> Self {
         let gates = vec![Gate::ANY; program.tables[table].chains[chain].rules.len()];
-        let rules = Rules { canonical: HashMap::new(), gates, buckets: OnceCell::new() };
+        let rules = Rules {
+            canonical: Sparse(Vec::new()),
+            gates,
+            passages: Sparse(Vec::new()),
+            rewriting: HashSet::new(),
+            asked: Cell::new(0),
+            buckets: OnceCell::new(),
+        };
         Self { program, table, chain, rules }
     }
 
@@ -212,13 +293,20 @@ impl<'p, 's> Making<'p, 's> {
         let form = own.chains[self.chain].rules[rule].in_one_form();
         let settled = |name: &str| self.program.settled(self.table, name);
         let gate = Gate::of(&form, own.family, &settled);
-        self.put(rule, (gate, if let Cow::Owned(form) = form { Some(form) } else { None }));
+        let passage = Passage::of(&form, &settled);
+        let rewrites = form.statements.iter().any(rewrites);
+        let canonical = if let Cow::Owned(form) = form { Some(Rc::new(form)) } else { None };
+        self.put(rule, Ready { gate, passage: passage.map(Rc::new), rewrites, canonical });
     }
 
-    fn put(&mut self, rule: usize, (gate, canonical): (Gate, Option<Rule>)) {
+    fn put(&mut self, rule: usize, own: Ready) {
+        let Ready { gate, passage, rewrites, canonical } = own;
+        let count = self.rules.gates.len();
         self.rules.gates[rule] = gate;
-        if let Some(canonical) = canonical {
-            self.rules.canonical.insert(rule, canonical);
+        self.rules.passages.put(rule, passage, count);
+        self.rules.canonical.put(rule, canonical, count);
+        if rewrites {
+            self.rules.rewriting.insert(rule);
         }
     }
 
@@ -227,4 +315,14 @@ impl<'p, 's> Making<'p, 's> {
         let Self { program, table, chain, rules } = self;
         program.names[table].ready[chain].get_or_init(|| rules);
     }
+}
+
+/// Whether it may give a packet other addresses, ports or bytes.
+fn rewrites(statement: &Statement) -> bool {
+    matches!(
+        statement,
+        Statement::Nat { .. }
+            | Statement::SetPayload { .. }
+            | Statement::Xt { kind: XtKind::Target, .. }
+    )
 }

@@ -46,13 +46,36 @@ pub struct Summary {
 impl Answer {
     /// How much arrives where it is meant to.
     pub fn summary(&mut self, family: IpFamily, arrives: impl Fn(&End) -> bool) -> Summary {
-        if let Some(count) = self.counted(&arrives) {
+        let mut guards = std::mem::take(&mut self.guards);
+        let summary = self.summary_by(family, &arrives, &mut guards);
+        self.guards = guards;
+        summary
+    }
+
+    /// The same of an answer that others hold too.
+    pub(super) fn summary_of_shared(
+        &self,
+        family: IpFamily,
+        arrives: impl Fn(&End) -> bool,
+    ) -> Summary {
+        match self.counted(&arrives) {
+            Some(count) => self.told(family, &count),
+            None => self.summary_by(family, &arrives, &mut self.guards.clone()),
+        }
+    }
+
+    fn summary_by(
+        &self,
+        family: IpFamily,
+        arrives: &impl Fn(&End) -> bool,
+        guards: &mut Guards,
+    ) -> Summary {
+        if let Some(count) = self.counted(arrives) {
             return self.told(family, &count);
         }
-        let Self { ends, guards, .. } = self;
         let [mut through, mut doubt, mut rest] = [Vec::new(), Vec::new(), Vec::new()];
         let mut named = BTreeSet::new();
-        for end in ends.iter() {
+        for end in &self.ends {
             let part = match end.fate {
                 Fate::Unknown(unknown) => {
                     named.insert(unknown);
@@ -67,12 +90,12 @@ impl Answer {
         let mut count = Count::default();
         for (first, size, admits, doubts) in pieces(&through, &doubt, &rest, guards) {
             count.asked = count.asked.saturating_add(size);
-            let depends: BTreeSet<u32> = self.guards.depends_on(admits);
+            let depends: BTreeSet<u32> = guards.depends_on(admits);
             let known = |unknown: &u32| self.unknowns[*unknown as usize].unclear == Unclear::Rate;
             if doubts != Guard::NEVER {
                 count.doubtful.get_or_insert(first);
                 count.depends.extend(&depends);
-                count.depends.extend(self.guards.depends_on(doubts));
+                count.depends.extend(guards.depends_on(doubts));
                 count.depends.extend(&named);
             } else if admits == Guard::ALWAYS {
                 count.open.get_or_insert(first);

@@ -8,6 +8,8 @@ use super::buckets::Bucket;
 use super::facts::Known;
 use super::gate::{Field, Gate};
 use super::packet::Packet;
+use super::passage::Passage;
+use super::program::Sorted;
 use super::sources::Sources;
 use super::state::RuleId;
 use super::{Analyzer, Intervals};
@@ -117,8 +119,13 @@ pub(super) fn looks_on(statement: &Statement) -> bool {
 }
 
 impl Analyzer<'_> {
-    /// The rules of a chain that may concern packets of a bucket.
-    pub(super) fn segments(&self, id: RuleId, packet: &Packet, bucket: Bucket) -> Rc<[Segment]> {
+    /// The rules of a chain that may concern packets of a bucket; `sorted` has those of each.
+    pub(super) fn segments(
+        &self,
+        id: RuleId,
+        packet: &Packet,
+        (sorted, bucket): (Sorted<'_>, Bucket),
+    ) -> Rc<[Segment]> {
         let v4 = packet.destination.is_ipv4();
         let key = ((id.table, id.chain, v4), packet.protocol, bucket);
         if let Some(known) = self.segments.borrow().known.get(&key) {
@@ -126,9 +133,8 @@ impl Analyzer<'_> {
         }
         let gates = self.program.gates(id.table, id.chain);
         let all = || 0..u32::try_from(gates.len()).unwrap_or(0);
-        let buckets = self.program.buckets(id.table, id.chain);
-        let mut rules =
-            buckets.and_then(|own| own.rules(bucket)).unwrap_or_else(|| all().collect());
+        let found = if let Sorted::By(buckets) = sorted { buckets.rules(bucket) } else { None };
+        let mut rules = found.unwrap_or_else(|| all().collect());
         let mut about = Gate::ANY;
         let version = if v4 { 4 } else { 6 };
         about.narrow(Field::Version, version, version);
@@ -139,12 +145,36 @@ impl Analyzer<'_> {
         if segments.held + rules.len() > MOST {
             *segments = Segments::default();
         }
-        segments.held += rules.len();
+        segments.held += rules.len() + 1;
         segments.known.insert(key, Rc::clone(&made));
         made
     }
 
+    /// The rules of a chain that may concern packets with these values, from wherever they come,
+    /// each held against them.
+    pub(super) fn segments_about(
+        &self,
+        id: RuleId,
+        packet: &Packet,
+        (about, passage): (&Gate, &Passage),
+    ) -> Rc<[Segment]> {
+        let about = Gate { source: Gate::ANY.source, ..*about };
+        let gates = (0..).zip(self.program.gates(id.table, id.chain));
+        let meets = |rule: u32| {
+            let own = self.program.passage(id.table, id.chain, rule as usize);
+            own.is_none_or(|own| own.meets(passage))
+        };
+        let rules: Vec<u32> = gates
+            .filter(|(rule, gate)| gate.meets(&about) && meets(*rule))
+            .map(|(rule, _)| rule)
+            .collect();
+        self.cut_into_segments(id, packet, &rules).into()
+    }
+
     fn cut_into_segments(&self, id: RuleId, packet: &Packet, rules: &[u32]) -> Vec<Segment> {
+        if rules.len() < FEW {
+            return rules.iter().map(|rule| Segment::One(*rule as usize)).collect();
+        }
         let known = self.known(id, packet);
         let shape = |rule: u32| self.shape(id, &known, packet, rule);
         let mut segments = Vec::new();

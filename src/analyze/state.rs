@@ -1,6 +1,7 @@
 //! What rules and the kernel have done to a packet on its way.
 
 use super::packet::Packet;
+use super::passage::Passage;
 use super::sources::Sources;
 use super::step::Change;
 use super::translate::Translation;
@@ -48,6 +49,8 @@ pub struct Place<'p> {
     pub port: Option<&'p IfaceName>,
     /// By which it leaves, where the hook knows it.
     pub output: Option<&'p IfaceName>,
+    /// What rules that ask for either are found by.
+    pub passage: &'p Passage,
     /// The base chain's type and priority.
     pub base: &'p BaseChain,
 }

@@ -3,6 +3,7 @@
 //! The heart of the analysis, and all of it that must agree with the kernel, beside the routing
 //! decision and the order of the hooks.
 
+use super::lasting::stays;
 use super::load::Scene;
 use super::packet::From;
 use super::sets::{Found, candidates, find};
@@ -10,8 +11,8 @@ use super::state::{Exactness, Tracking};
 use super::translate::Translation;
 use super::value::{Bits, Truth, Value};
 use crate::model::nft::{
-    CtKey, Element, ElementData, MetaKey, NatKind, Operand, PayloadBase, RejectWith, Selector, Set,
-    SetData, SetOp, Statement, Verdict, XtKind, object_kind,
+    CtKey, Element, ElementData, MetaKey, NatKind, Operand, RejectWith, Selector, Set, SetData,
+    SetOp, Statement, Verdict, XtKind, object_kind,
 };
 
 /// Why a test cannot be decided.
@@ -366,42 +367,5 @@ fn rate(statement: &Statement) -> Option<Unclear> {
         Statement::Opaque { name, .. } if name == "last" => None,
         // A quota, or what is not known.
         _ => Some(Unclear::Chance),
-    }
-}
-
-fn stays(operand: &Operand) -> bool {
-    match &operand.selector {
-        Selector::Payload { base: PayloadBase::Link, offset, len } => {
-            offset.saturating_add(*len) <= 14
-        }
-        // IPv4: length and identification. What is written into a packet taints all of it.
-        Selector::Payload { base: PayloadBase::Network, offset, len } => {
-            *offset >= 2 && offset.saturating_add(*len) <= 6
-        }
-        Selector::Meta(key) => matches!(
-            key,
-            MetaKey::Length
-                | MetaKey::Skuid
-                | MetaKey::Skgid
-                | MetaKey::Cgroup
-                | MetaKey::Iifgroup
-                | MetaKey::Ipsec
-                | MetaKey::Time
-                | MetaKey::Day
-                | MetaKey::Hour
-                | MetaKey::Sdif
-                | MetaKey::Sdifname
-                | MetaKey::Nfproto
-                | MetaKey::L4proto
-                | MetaKey::Protocol
-                | MetaKey::Iif
-                | MetaKey::Iifname
-        ),
-        Selector::Other { name, .. } => matches!(name.as_str(), "osf" | "xfrm" | "tunnel"),
-        Selector::Payload { .. }
-        | Selector::Ct { .. }
-        | Selector::Fib { .. }
-        | Selector::Immediate(_)
-        | Selector::Map { .. } => false,
     }
 }

@@ -3,6 +3,7 @@
 use super::hooks::{self, Item, Order};
 use super::host::Way;
 use super::packet::{ConnectionState, From};
+use super::passage::Passage;
 use super::programs;
 use super::sources::Sources;
 use super::state::{Env, Exactness, Place, RuleId, State, Tracking};
@@ -164,10 +165,10 @@ impl<'s> Walk<'_, 's> {
         let (input, output) =
             if hook == Hook::Egress { (None, Some(device)) } else { (Some(device), None) };
         let between = Between { input, port: None, output };
-        for item in analyzer.stages.at_device(&analyzer.program, hook, device, order) {
+        for item in analyzer.stages.at_device(&analyzer.program, hook, device, order).iter() {
             match item {
-                Item::Chain(id) => states = self.at(id, hook, between, states),
-                Item::Foreign(name) => states = self.all_doubted(&name, states),
+                Item::Chain(id) => states = self.at(*id, hook, between, states),
+                Item::Foreign(name) => states = self.all_doubted(name, states),
                 Item::Conntrack | Item::Nat => {}
             }
         }
@@ -231,7 +232,8 @@ impl<'s> Walk<'_, 's> {
     ) -> Vec<State> {
         let base = hooks::base(&self.analyzer.program, id);
         let Between { input, port, output } = between;
-        let place = Place { hook, input, port, output, base };
+        let passage = &Passage::at(hook, input, output, &self.analyzer.host);
+        let place = Place { hook, input, port, output, passage, base };
         self.base_chain(id, place, states)
     }
 
@@ -269,8 +271,8 @@ impl<'s> Walk<'_, 's> {
         let family = self.packet.family();
         let chains = analyzer.stages.nat_chains(&analyzer.program, hook, family, order);
         let mut fresh = Vec::new();
-        for id in chains {
-            let states = self.at(id, hook, between, open);
+        for id in chains.iter() {
+            let states = self.at(*id, hook, between, open);
             let (translated, rest): (Vec<State>, Vec<State>) =
                 states.into_iter().partition(settled);
             fresh.extend(translated);

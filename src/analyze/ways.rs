@@ -48,7 +48,7 @@ pub(super) enum Found {
     Nothing,
     Forbidden,
     /// A route of this kind that does not lead on.
-    Here(String),
+    Here(Rc<str>),
     /// The route at this place in memory.
     On(usize),
 }
@@ -103,7 +103,7 @@ impl Analyzer<'_> {
             Ok(Looked::Route(route)) if route.kind == "unicast" => {
                 Found::On(std::ptr::from_ref(route).addr())
             }
-            Ok(Looked::Route(route)) => Found::Here(route.kind.clone()),
+            Ok(Looked::Route(route)) => Found::Here(route.kind.as_str().into()),
         };
         let to = To::Kind(family, special, found);
         let mut known = self.routing.to.borrow_mut();

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// The longest interface name in bytes: `IFNAMSIZ` (16) less the terminating NUL.
 pub const MAX_NAME: usize = 15;
@@ -21,7 +22,7 @@ pub struct IfaceError {
 /// not `.` or `..`, without `/`, `:` and white space.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct IfaceName(String);
+pub struct IfaceName(Arc<str>);
 
 impl IfaceName {
     /// The name as text.
@@ -42,7 +43,7 @@ impl FromStr for IfaceName {
             _ if name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace()) => {
                 fail("it holds a slash, a colon or white space")
             }
-            _ => Ok(Self(name.to_owned())),
+            _ => Ok(Self(name.into())),
         }
     }
 }
@@ -57,7 +58,7 @@ impl TryFrom<String> for IfaceName {
 
 impl From<IfaceName> for String {
     fn from(name: IfaceName) -> Self {
-        name.0
+        name.as_str().to_owned()
     }
 }
 
@@ -112,7 +113,7 @@ impl FromStr for IfacePattern {
             return Err(IfaceError { name: text.to_owned(), reason });
         }
         let start: IfaceName = start.parse()?;
-        Ok(Self::StartsWith(start.0))
+        Ok(Self::StartsWith(start.into()))
     }
 }
 

@@ -125,6 +125,9 @@ impl Ground<'_, '_> {
         holds: &mut BTreeSet<(bool, Protocol, Signature)>,
     ) -> Option<String> {
         let own = self.analyzer.own_addresses(asked.family);
+        let inside = self.containers.iter().copied();
+        let inside: Vec<IpAddr> =
+            inside.filter(|address| IpFamily::of(*address) == asked.family).collect();
         for (protocol, ports) in self.parts(asked) {
             let port = ports.map_or(0, PortRange::first);
             let open = asked.expected == Expected::Open;
@@ -133,6 +136,9 @@ impl Ground<'_, '_> {
             if holds.contains(&question) {
                 continue;
             }
+            // Of addresses that nothing tells apart there one is asked about.
+            let apart = |all: &[IpAddr]| self.analyzer.apart(all.iter().copied(), (protocol, port));
+            let (own, inside) = (apart(&own), apart(&inside));
             let dial = |ways: &[Arrival], address: &IpAddr| {
                 self.analyzer.dial(ways, *address, (protocol, port))
             };
@@ -146,11 +152,9 @@ impl Ground<'_, '_> {
                         .filter(|way| !self.analyzer.is_container(&way.from))
                         .cloned()
                         .collect();
-                    let inside = self.containers.iter();
-                    let inside = inside.filter(|address| IpFamily::of(**address) == asked.family);
                     let own = own.iter().find(|address| !closed(ways, address));
                     let found = own.map(|address| (ways, address)).or_else(|| {
-                        let mut inside = inside.map(|address| (&outside[..], address));
+                        let mut inside = inside.iter().map(|address| (&outside[..], address));
                         inside.find(|(ways, address)| !closed(ways, address))
                     });
                     found.and_then(|(ways, address)| dial(ways, address))

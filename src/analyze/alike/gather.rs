@@ -4,7 +4,8 @@
 //! bits makes every value one of its own.
 
 use super::super::cuts::leading_ones;
-use super::super::gate::{Gate, ends};
+use super::super::gate::Gate;
+use super::super::hull::ends;
 use super::super::packet::number;
 use super::super::program::Program;
 use super::super::sets;
@@ -26,7 +27,7 @@ pub(super) fn asked(program: &Program<'_>, snapshot: &Snapshot) -> ([Addresses; 
     let addresses = IpFamily::BOTH.map(|family| {
         let mut own = Addresses::default();
         let (addresses, ports) = (&mut own, &mut ports);
-        Gather { program, snapshot, family, table: 0, addresses, ports }.rules();
+        Gather { program, snapshot, family, table: 0, gate: Gate::ANY, addresses, ports }.rules();
         own.tests.settle();
         own
     });
@@ -63,6 +64,8 @@ pub(super) struct Gather<'g, 's> {
     pub snapshot: &'g Snapshot,
     family: IpFamily,
     table: usize,
+    /// What the rule at hand is about.
+    pub gate: Gate,
     pub addresses: &'g mut Addresses,
     ports: &'g mut Tests,
 }
@@ -81,6 +84,7 @@ impl Gather<'_, '_> {
                 let gates = program.gates(table, chain);
                 for (rule, gate) in program.rules(table, chain).zip(gates) {
                     if seen(gate) {
+                        self.gate = *gate;
                         rule.statements.iter().for_each(|own| self.statement(own));
                     }
                 }
@@ -148,9 +152,11 @@ impl Gather<'_, '_> {
                     self.nat(*kind, range);
                 }
             }
-            Statement::SetMeta { value, .. }
-            | Statement::SetCt { value, .. }
-            | Statement::SetPayload { value, .. } => self.whole(value),
+            Statement::SetPayload { value, .. } => {
+                self.addresses.moves_ports = true;
+                self.whole(value);
+            }
+            Statement::SetMeta { value, .. } | Statement::SetCt { value, .. } => self.whole(value),
             Statement::Xt { kind, name, decoded, .. } => {
                 if let Some(decoded) = decoded {
                     self.xt(*kind, name, decoded);
@@ -204,14 +210,15 @@ impl Gather<'_, '_> {
                     _ => None,
                 })
             }
-            Selector::Fib { flags, .. } => {
-                self.addresses.by_interface |= flags.daddr && (flags.iif || flags.oif);
+            Selector::Fib { flags, .. } if flags.daddr && (flags.iif || flags.oif) => {
+                self.addresses.by_interface.push(self.gate);
                 Ok(None)
             }
             Selector::Other { name, .. } if name == "socket" => Err(Part::Socket),
             // The kind of the address, by which `meta pkttype` is known, counts anyway.
             Selector::Payload { base: PayloadBase::Link | PayloadBase::Inner, .. }
             | Selector::Meta(_)
+            | Selector::Fib { .. }
             | Selector::Immediate(_)
             | Selector::Map { .. }
             | Selector::Other { .. } => Ok(None),
@@ -341,7 +348,8 @@ impl Gather<'_, '_> {
         match kind {
             NatKind::Tproxy => return self.both_anyhow(),
             NatKind::Redirect => self.addresses.redirects = true,
-            NatKind::Dnat | NatKind::Snat | NatKind::Masquerade => {}
+            NatKind::Dnat => self.addresses.moves_ports |= range.address.is_none(),
+            NatKind::Snat | NatKind::Masquerade => {}
         }
         if range.flags & NETMAP != 0 {
             self.anyhow(Side::Address);

@@ -97,6 +97,11 @@ fn constructs() -> Vec<(&'static str, Snapshot)> {
     let holds = |tests: Vec<Statement>, set: Set| host(drops(tests), Vec::new(), Some(set));
     let lands =
         || drops(vec![tcp(), build::port_in(port(), PortRange::single(8080).expect("one"))]);
+    let on_its_interface = |at: u16| {
+        let at = build::compare(port(), CompareOp::Eq, at.to_be_bytes());
+        let test = build::fib_daddr_type(true);
+        drops(vec![tcp(), at, build::compare(test, CompareOp::Eq, 2_u32.to_ne_bytes())])
+    };
     let translates = |nat: Statement| host(lands(), vec![tcp(), nat], None);
     vec![
         ("address", plain(vec![build::compare(to(), CompareOp::Eq, own)])),
@@ -128,6 +133,27 @@ fn constructs() -> Vec<(&'static str, Snapshot)> {
                 CompareOp::Eq,
                 2_u32.to_ne_bytes(),
             )]),
+        ),
+        ("an interface's addresses at a port", plain(on_its_interface(80))),
+        (
+            "the same behind another port",
+            host(on_its_interface(8080), vec![tcp(), nat(NatKind::Dnat, None, Some(8080))], None),
+        ),
+        (
+            "the same behind another address",
+            host(
+                on_its_interface(8080),
+                vec![tcp(), nat(NatKind::Dnat, Some(&own), Some(8080))],
+                None,
+            ),
+        ),
+        (
+            "the same where it is redirected",
+            host(
+                on_its_interface(8080),
+                vec![tcp(), nat(NatKind::Redirect, None, Some(8080))],
+                None,
+            ),
         ),
         (
             "a set of addresses",
@@ -182,7 +208,8 @@ fn those_of_one_class_fare_alike() {
                 let source = "198.51.100.7".parse().expect("an address");
                 let packet = Packet::new(from, source, address, Protocol::TCP, port);
                 let packet = Packet { sources: vec![(0, u32::MAX.into())], ..packet };
-                let class = (analyzer.class_of_address(address), analyzer.class_of_port(port));
+                let at = analyzer.class_of_address(address, (Protocol::TCP, port));
+                let class = (at, analyzer.class_of_port(port));
                 all.push((class, address, port, seen(&analyzer.ask(&packet), address, port)));
             }
         }
@@ -195,7 +222,7 @@ fn those_of_one_class_fare_alike() {
         }
         told_apart += usize::from(differ);
     }
-    assert!(told_apart >= 18, "most constructs tell some apart: {told_apart}");
+    assert!(told_apart >= 20, "most constructs tell some apart: {told_apart}");
 }
 
 #[test]
@@ -206,7 +233,9 @@ fn what_no_rule_asks_about_is_one_class() {
     let mut snapshot = host([rule, vec![port, build::drop()]].concat(), Vec::new(), None);
     snapshot.sockets[0].local = "203.0.113.10:22".parse().expect("a socket");
     let analyzer = Analyzer::new(&snapshot);
-    let class = |text: &str| analyzer.class_of_address(text.parse().expect("an address"));
+    let class = |text: &str| {
+        analyzer.class_of_address(text.parse().expect("an address"), (Protocol::TCP, 22))
+    };
     assert_eq!(class("203.0.113.13"), class("203.0.113.130"));
     assert_eq!(class("203.0.113.13"), class("172.18.0.1"), "on another interface");
     assert_ne!(class("203.0.113.13"), class("203.0.113.12"), "a rule names it");
@@ -214,6 +243,21 @@ fn what_no_rule_asks_about_is_one_class() {
     assert_ne!(class("203.0.113.13"), class("203.0.113.14"), "it is not the host's");
     assert_eq!(analyzer.class_of_port(22), analyzer.class_of_port(443));
     assert_ne!(analyzer.class_of_port(22), analyzer.class_of_port(80), "a rule names it");
+}
+
+#[test]
+fn interfaces_count_where_a_rule_asks_for_them_alone() {
+    let all = constructs();
+    let apart = |what: &str, dialled: (Protocol, u16)| {
+        let (_, snapshot) = all.iter().find(|(own, _)| *own == what).expect("a construct");
+        let analyzer = Analyzer::new(snapshot);
+        analyzer.apart(analyzer.own_addresses(V4), dialled).len()
+    };
+    let at_a_port = "an interface's addresses at a port";
+    assert_eq!(apart(at_a_port, (Protocol::TCP, 80)), 3, "one of each interface");
+    assert_eq!(apart(at_a_port, (Protocol::TCP, 443)), 1);
+    assert_eq!(apart(at_a_port, (Protocol::UDP, 80)), 1);
+    assert_eq!(apart("the same behind another port", (Protocol::TCP, 443)), 3);
 }
 
 #[test]

@@ -24,10 +24,13 @@ impl Gather<'_, '_> {
                 }
             }
             XtMatch::AddrType { destination, limit_iif, limit_oif, .. } => {
-                self.addresses.by_interface |= *destination != 0 && (*limit_iif || *limit_oif);
+                if *destination != 0 && (*limit_iif || *limit_oif) {
+                    self.addresses.by_interface.push(self.gate);
+                }
             }
             XtMatch::Nat { kind, addresses, ports, flags } => {
                 self.addresses.redirects |= *kind == NatKind::Redirect;
+                self.addresses.moves_ports |= addresses.is_none();
                 if flags & NETMAP != 0 || name == "NETMAP" {
                     self.anyhow(Side::Address);
                 }

@@ -4,7 +4,7 @@
 //! against bytes in which a field stands counts, whichever statement it is.
 
 use super::super::cuts::leading_ones;
-use super::super::gate::ends;
+use super::super::hull::ends;
 use super::super::packet::number;
 use super::super::program::Program;
 use super::super::sets;

@@ -24,8 +24,8 @@ pub fn rewrites(program: &Program<'_>) -> Option<Vec<Rewrite>> {
     let mut found = Vec::new();
     for (table, own) in program.tables.iter().enumerate() {
         for (chain, own) in own.chains.iter().enumerate() {
-            for (rule, own) in own.rules.iter().enumerate() {
-                for statement in &own.statements {
+            for rule in program.rewriting(table, chain) {
+                for statement in &own.rules[rule].statements {
                     let from = || program.gates(table, chain)[rule];
                     match statement {
                         Statement::Nat { kind, range, .. } => {
