@@ -177,3 +177,29 @@ impl Carried {
 fn unmapped(end: SocketAddr) -> SocketAddr {
     SocketAddr::new(end.ip().to_canonical(), end.port())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compile::{CompileError, compile};
+    use crate::policy::load_shipped;
+
+    #[test]
+    fn a_bridge_of_containers_in_a_vrf_is_an_error() {
+        let name = |text: &str| text.parse::<IfaceName>().expect("a name");
+        let link = |index, own: &str, kind| Link::new(index, name(own), kind);
+        let in_vrf = |link| Link { master: Some(name("blue")), ..link };
+        let mut links = vec![
+            link(1, "blue", LinkKind::Vrf),
+            in_vrf(link(2, "eth1", LinkKind::Physical)),
+            link(3, "br0", LinkKind::Bridge),
+        ];
+        let policy = load_shipped("ssh-only").expect("is valid").policy;
+        let environment = Environment::of_links(&links, &[]);
+        assert_eq!(environment.vrf_ports, [name("eth1")]);
+        assert!(compile(&policy, &environment).is_ok());
+        links[2] = in_vrf(links[2].clone());
+        let error = CompileError::ContainersInVrf { bridge: name("br0"), vrf: name("blue") };
+        assert_eq!(compile(&policy, &Environment::of_links(&links, &[])), Err(vec![error]));
+    }
+}
