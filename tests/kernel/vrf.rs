@@ -4,14 +4,18 @@
 
 use crate::guest;
 use crate::net::{
-    Answer, FAR_V4, FAR_V6, HOST_LAN_V4, HOST_LAN_V6, HOST_WAN_V4, HOST_WAN_V6, Host, INTERNET_V4,
-    INTERNET_V6, LAN_V4, LAN_V6, Lab, Probe,
+    Admin, Answer, FAR_V4, FAR_V6, HOST_LAN_V4, HOST_LAN_V6, HOST_WAN_V4, HOST_WAN_V6, Host,
+    INTERNET_V4, INTERNET_V6, LAN_V4, LAN_V6, Lab, Probe,
 };
 use fwctl::analyze::{Analyzer, From, Packet, Reach, exposure};
 use fwctl::model::Protocol;
 use fwctl::observe::{Options, Snapshot, observe};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+
+/// Neighbours on the uplink.
+const NEAR: &str = "[zone.near]\ninterfaces = [\"wan0\"]\n\
+                    addresses = [\"203.0.113.0/24\", \"2001:db8:1::/64\"]\n";
 
 /// The host's uplink is a port of the VRF `blue`, whose routes lie in table 100; its LAN is not.
 fn host() -> Lab {
@@ -68,22 +72,28 @@ fn zones_hold_what_comes_by_a_port_of_a_vrf_and_by_the_vrf() {
         let lab = host();
         let _open = [22, 80, 443, 5432].map(|port| lab.host.listen_tcp(&format!("[::]:{port}")));
         let host = Host::new(&lab.host);
-        host.policy(
-            "[zone.near]\ninterfaces = [\"wan0\"]\n\
-             addresses = [\"203.0.113.0/24\", \"2001:db8:1::/64\"]\n\
+        host.policy(&format!(
+            "{NEAR}\
              [zone.vrf]\ninterfaces = [\"blue\"]\nworld = true\n\
              [guard]\nkeep = [\"ssh\"]\nfrom = [\"near\"]\n\
              [[allow]]\nports = [\"22/tcp\"]\nfrom = [\"near\"]\n\
              [[allow]]\nports = [\"80/tcp\"]\nfrom = [\"vrf\"]\n\
              [[allow]]\nports = [\"443/tcp\"]\nfrom = [\"internet\"]\n\
              [[allow]]\nports = [\"5432/tcp\"]\n\
-             [[deny]]\nports = [\"5432/tcp\"]\nfrom = [\"near\"]\n",
-        );
+             [[deny]]\nports = [\"5432/tcp\"]\nfrom = [\"near\"]\n"
+        ));
         host.run("apply --yes --no-confirm", 0);
         same(&lab, 22, Open, Silent, Silent);
         same(&lab, 80, Open, Open, Silent);
         same(&lab, 443, Silent, Silent, Open);
         same(&lab, 5432, Silent, Open, Open);
+        // What the host sends itself there comes by the VRF, and by no port of it.
+        for (port, opens) in [(80, true), (22, false)] {
+            let to = format!("TCP4:{HOST_WAN_V4}:{port},bindtodevice=blue,connect-timeout=2");
+            let mut dial = lab.host.command("socat");
+            let dialled = dial.args(["-u", "-T1", &to, "-"]).output().unwrap();
+            assert_eq!(dialled.stdout == b"hello\n", opens, "{dialled:?}");
+        }
         let said = host.run("exposure", 0);
         assert!(said.contains("22/tcp"), "{said}");
         assert!(host.run("apply --yes --no-confirm", 0).contains("othing to change"));
@@ -119,5 +129,21 @@ fn a_vrf_with_a_default_route_is_no_small_zone() {
         host.policy("[zone.vrf]\ninterfaces = [\"blue\"]\n[[allow]]\nservice = [\"ssh\"]\n");
         let said = host.run("plan", 1);
         assert!(said.contains("the interface of a default route"), "{said}");
+    });
+}
+
+#[test]
+fn a_session_that_comes_by_a_vrf_is_seen_to_go_on() {
+    guest::inside(|| {
+        let admin = Admin::new(host());
+        let mut ssh = admin.ssh(&HOST_WAN_V4.to_string());
+        admin.policy(&format!("{NEAR}[[allow]]\nports = [\"443/tcp\"]\nfrom = [\"near\"]\n"));
+        let (refused, code) = admin.fwctl(&mut ssh, "apply --yes --no-confirm");
+        assert_eq!(code, 4, "{refused}");
+        admin.policy(&format!("{NEAR}[[allow]]\nservice = [\"ssh\"]\nfrom = [\"near\"]\n"));
+        let (applied, code) = admin.fwctl(&mut ssh, "apply --yes --no-confirm");
+        assert_eq!(code, 0, "{applied}");
+        assert_eq!(ssh.ask("echo on"), "on");
+        assert_eq!(admin.ssh(&HOST_WAN_V4.to_string()).ask("echo anew"), "anew");
     });
 }
