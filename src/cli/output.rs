@@ -7,6 +7,8 @@
 use super::args::Color;
 use super::{Exit, failure::Failure};
 use crate::report::{layout::labelled, layout::wrap, style};
+use anstream::adapter::strip_str;
+use std::borrow::Cow;
 use std::io::{ErrorKind, Write as _};
 
 /// How wide text is where neither a terminal nor COLUMNS says.
@@ -64,9 +66,12 @@ impl Output {
     }
 }
 
-/// Writes a result.
+/// Writes a result, all at once: a stream that strips styles as it goes writes each line alone.
 pub fn data(text: &str) -> Result<(), Failure> {
-    let mut stream = anstream::stdout().lock();
+    let stream = std::io::stdout();
+    let plain = anstream::AutoStream::choice(&stream) == anstream::ColorChoice::Never;
+    let text = if plain { Cow::from(strip_str(text).to_string()) } else { Cow::from(text) };
+    let mut stream = stream.lock();
     match stream.write_all(text.as_bytes()).and_then(|()| stream.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Failure::from_error(Exit::Failed, "standard output cannot be written", &error))
