@@ -140,13 +140,11 @@ fn input(draft: &mut Draft<'_>, outside: &Dispatch, containers: &Dispatch) {
         draft.add_chain(chain);
         // Nearly all new connections are of one of two protocols: to compare is cheaper than to
         // look up.
-        match protocol {
-            Protocol::TCP | Protocol::UDP => {
-                common.push(NftRule::new(vec![build::l4proto(protocol), build::goto(&name)], None))
-            }
-            _ => {
-                map.insert(protocol, Verdict::Goto(name));
-            }
+        if matches!(protocol, Protocol::TCP | Protocol::UDP) {
+            let statements = vec![build::l4proto(protocol), build::goto(&name)];
+            common.push(NftRule::new(statements, None));
+        } else {
+            map.insert(protocol, Verdict::Goto(name));
         }
 
         let mut inner = Chain::new(&inner_name);

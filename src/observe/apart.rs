@@ -5,27 +5,32 @@
 //! are none of these.
 
 use super::links;
-use super::snapshot::{Handler, LinkKind};
+use super::snapshot::{Handler, Link, LinkKind};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt as _;
+use std::thread::{Scope, ScopedJoinHandle};
 
 /// More namespaces than this are not looked into.
 const MOST: usize = 256;
 
-/// The interfaces to the outside in these namespaces (inode, process), by whose process it is.
+/// Interfaces to the outside, each with a process of the namespace that has it.
+type Found = Vec<(u32, Link)>;
+
+/// Looks into these namespaces (inode, process), on a thread of its own, as it does not come back;
+/// `None` where there is nothing to look into.
 ///
 /// Only for the namespace of the first process, the host's: inside of another one, the host's own
-/// interfaces would be such.
-pub fn read(
+/// interfaces would be found.
+pub fn look<'scope>(
+    scope: &'scope Scope<'scope, '_>,
     namespaces: &[(u64, u32)],
     own: Option<u64>,
-    mut whose: impl FnMut(u32) -> String,
-) -> Vec<Handler> {
+) -> Option<ScopedJoinHandle<'scope, Found>> {
     let first = fs::metadata("/proc/1/ns/net").ok().map(|own| own.ino());
     if own.is_none() || own != first {
-        return Vec::new();
+        return None;
     }
     let others: Vec<u32> = namespaces
         .iter()
@@ -34,10 +39,9 @@ pub fn read(
         .take(MOST)
         .collect();
     if others.is_empty() {
-        return Vec::new();
+        return None;
     }
-    // A thread of its own, as it does not come back.
-    let visit = || {
+    let visit = move || {
         let mut found = Vec::new();
         for process in others {
             let entered = File::open(format!("/proc/{process}/ns/net")).and_then(|file| {
@@ -53,13 +57,21 @@ pub fn read(
         }
         found
     };
-    let found = std::thread::scope(|scope| scope.spawn(visit).join()).unwrap_or_default();
-    let uplink = |(process, link): (u32, super::Link)| Handler::Uplink {
+    Some(scope.spawn(visit))
+}
+
+/// What was found, by whose process it is.
+pub fn handlers(
+    found: Option<ScopedJoinHandle<'_, Found>>,
+    mut whose: impl FnMut(u32) -> String,
+) -> Vec<Handler> {
+    let found = found.map(ScopedJoinHandle::join).transpose().unwrap_or_default();
+    let uplink = |(process, link): (u32, Link)| Handler::Uplink {
         of: whose(process),
         interface: link.name,
         link: link.kind,
     };
-    found.into_iter().map(uplink).collect()
+    found.unwrap_or_default().into_iter().map(uplink).collect()
 }
 
 /// Whether an interface of this kind reaches the outside past the namespace that it came from;

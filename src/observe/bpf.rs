@@ -126,14 +126,14 @@ pub(super) fn program(info: &[u8]) -> Option<Handler> {
 }
 
 /// The control groups of these processes that have programs which see what the processes receive or
-/// send, such as systemd makes for `IPAddressDeny=`. `containers` has the names of containers by id.
+/// send, such as systemd makes for `IPAddressDeny=`. `mount` is where the [`hierarchy`] is;
+/// `containers` has the names of containers by id.
 pub fn control_groups(
+    mount: &Path,
     processes: &BTreeSet<u32>,
     known: &mut Processes,
     containers: &BTreeMap<String, String>,
 ) -> Vec<Handler> {
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let Some(mount) = hierarchy(&mounts) else { return Vec::new() };
     let mut asked = BTreeSet::new();
     let mut found = Vec::new();
     for process in processes {
@@ -158,8 +158,13 @@ pub fn control_groups(
     found
 }
 
-/// Where the hierarchy of version 2 is mounted, from the text of `/proc/PID/mountinfo`.
-fn hierarchy(mounts: &str) -> Option<PathBuf> {
+/// Where the control groups of version 2 are mounted.
+pub fn hierarchy() -> Option<PathBuf> {
+    hierarchy_in(&std::fs::read_to_string("/proc/self/mountinfo").ok()?)
+}
+
+/// The same, from the text of `/proc/PID/mountinfo`.
+fn hierarchy_in(mounts: &str) -> Option<PathBuf> {
     let line = mounts.lines().find(|line| {
         let kind = line.split_once(" - ").map(|(_, rest)| rest.split(' ').next());
         kind == Some(Some("cgroup2")) && line.split(' ').nth(3) == Some("/")
@@ -195,9 +200,9 @@ mod tests {
         let both = "31 25 0:27 / /sys/fs/cgroup/unified rw,nosuid shared:6 - cgroup2 cgroup2 rw
 32 25 0:28 / /sys/fs/cgroup/systemd rw,nosuid shared:7 - cgroup cgroup rw,xattr,name=systemd
 ";
-        assert_eq!(hierarchy(both), Some("/sys/fs/cgroup/unified".into()));
+        assert_eq!(hierarchy_in(both), Some("/sys/fs/cgroup/unified".into()));
         let one = "24 23 0:22 / /sys/fs/cgroup rw,nosuid,nodev - cgroup2 cgroup2 rw\n";
-        assert_eq!(hierarchy(one), Some("/sys/fs/cgroup".into()));
-        assert_eq!(hierarchy("broken\n24 23 - cgroup2\n"), None);
+        assert_eq!(hierarchy_in(one), Some("/sys/fs/cgroup".into()));
+        assert_eq!(hierarchy_in("broken\n24 23 - cgroup2\n"), None);
     }
 }

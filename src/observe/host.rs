@@ -60,8 +60,8 @@ fn os_name(text: &str) -> Option<String> {
     Some(value.trim().trim_matches(['"', '\'']).to_owned())
 }
 
-/// Programs that filter or route by means of their own: running, or enabled to.
-pub fn managers(root: &Path, process_names: &BTreeSet<String>) -> Vec<String> {
+/// Programs that filter or route by means of their own and are enabled, or active as units.
+pub fn enabled_managers(root: &Path) -> BTreeSet<&'static str> {
     let mut found = BTreeSet::new();
     let systemd = root.join("etc/systemd/system");
     let enabled: BTreeSet<String> = fs::read_dir(&systemd)
@@ -78,16 +78,18 @@ pub fn managers(root: &Path, process_names: &BTreeSet<String>) -> Vec<String> {
             found.insert(name);
         }
     }
-    for (process, name) in PROCESSES {
-        if process_names.contains(process) {
-            found.insert(name);
-        }
-    }
     let ufw = fs::read_to_string(root.join("etc/ufw/ufw.conf")).unwrap_or_default();
     if ufw.lines().any(|line| line.trim().eq_ignore_ascii_case("ENABLED=yes")) {
         found.insert("ufw");
     }
-    found.into_iter().map(str::to_owned).collect()
+    found
+}
+
+/// These, and those that run by the names of all processes; sorted.
+pub fn managers(enabled: BTreeSet<&'static str>, process_names: &BTreeSet<String>) -> Vec<String> {
+    let running = PROCESSES.into_iter().filter(|(process, _)| process_names.contains(*process));
+    let all: BTreeSet<&str> = running.map(|(_, name)| name).chain(enabled).collect();
+    all.into_iter().map(str::to_owned).collect()
 }
 
 /// Tables of legacy iptables that are loaded. Reading the names loads none, unlike the tool.
@@ -293,12 +295,19 @@ mod tests {
             fs::write(path, text).expect("written");
         };
         put("etc/systemd/system/multi-user.target.wants/ufw.service", "");
-        assert_eq!(managers(root, &BTreeSet::new()), [""; 0], "Debian enables ufw.service anyway");
+        assert_eq!(
+            managers(enabled_managers(root), &BTreeSet::new()),
+            [""; 0],
+            "Debian enables ufw.service anyway"
+        );
         put("etc/systemd/system/sysinit.target.wants/nftables.service", "");
         put("run/systemd/units/invocation:fail2ban.service", "");
         put("etc/ufw/ufw.conf", "# comment\nENABLED=yes\n");
         let names = BTreeSet::from(["firewalld".to_owned(), "bash".to_owned()]);
-        assert_eq!(managers(root, &names), ["fail2ban", "firewalld", "nftables", "ufw"]);
+        assert_eq!(
+            managers(enabled_managers(root), &names),
+            ["fail2ban", "firewalld", "nftables", "ufw"]
+        );
     }
 
     #[test]

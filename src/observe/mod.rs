@@ -115,23 +115,13 @@ pub fn observe_with(
     let mut warnings = Vec::new();
     let taken_at = jiff::Timestamp::now();
     std::thread::scope(|scope| {
-        let ruleset = scope.spawn(ruleset);
+        // What waits for others comes first.
         let engines: Vec<_> = options
             .engines
             .iter()
-            .map(|engine| {
-                scope.spawn(move || {
-                    let mut warnings = Vec::new();
-                    let found = engines::read(
-                        engine,
-                        options.engine_timeout,
-                        options.engine_version,
-                        &mut warnings,
-                    );
-                    (found, warnings)
-                })
-            })
+            .map(|engine| engines::Asked::begin(scope, engine, options))
             .collect();
+        let ruleset = scope.spawn(ruleset);
         let sockets = scope.spawn(move || {
             let mut warnings = Vec::new();
             (sockets::read(options.container_namespaces, &mut warnings), warnings)
@@ -176,20 +166,21 @@ pub fn observe_with(
         let (programs, mut denied) = bpf::read(&network.links);
         handlers.extend(programs);
         let legacy_tables = host::legacy_tables(Path::new("/proc/thread-self/net"));
+        let control_groups = bpf::hierarchy();
         let mut host = host::read(Path::new("/"));
+        let managers = host::enabled_managers(Path::new("/"));
         let tracked = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count");
         let tracked = tracked.ok().and_then(|text| text.trim().parse().ok());
         let installed = installed::read(&options.root, &mut warnings);
         let attempt = installed::attempt(&options.root);
 
         let found: sockets::Found = joined(sockets, "sockets", &mut warnings).unwrap_or_default();
+        let apart = apart::look(scope, &found.holders.namespaces, found.holders.own_namespace);
         // Behind the sockets, so that no connection is in neither; many of them take long.
         let few = conntrack::few();
         let many = few.is_none().then(|| scope.spawn(conntrack::all));
-        let mut engines: Vec<Engine> = engines
-            .into_iter()
-            .filter_map(|engine| joined(engine, "engines", &mut warnings))
-            .collect();
+        let mut engines: Vec<Engine> =
+            engines.into_iter().filter_map(|engine| engine.end(&mut warnings)).collect();
         engines::find_bridges(&mut engines, &network.links);
 
         let mut processes = Processes::default();
@@ -202,9 +193,11 @@ pub fn observe_with(
         let inside = sockets::read_inside(scope, namespaces);
         let listening = found.sockets.iter().filter(|own| own.state == SocketState::Listening);
         let processes_of = listening.flat_map(|own| found.holders.of(own.inode));
-        let apart = found.holders.namespaces.iter().map(|(_, process)| *process);
-        let asked = processes_of.chain(apart).collect();
-        handlers.extend(bpf::control_groups(&asked, &mut processes, &names));
+        let elsewhere = found.holders.namespaces.iter().map(|(_, process)| *process);
+        let asked = processes_of.chain(elsewhere).collect();
+        if let Some(mount) = control_groups {
+            handlers.extend(bpf::control_groups(&mount, &asked, &mut processes, &names));
+        }
         let whose = |process: u32| match processes.get(process) {
             None => format!("process {process}"),
             Some(own) => match (&own.placement.container, &own.placement.unit) {
@@ -215,8 +208,7 @@ pub fn observe_with(
                 (None, None) => format!("{} ({process})", own.name),
             },
         };
-        let holders = &found.holders;
-        handlers.extend(apart::read(&holders.namespaces, holders.own_namespace, whose));
+        handlers.extend(apart::handlers(apart, whose));
         let mut owners = sockets::Owners::new(&found.holders, &mut processes, &names);
         let mut all = owners.sockets(&found.sockets, None, &network.links);
         tunnels::own(&network.links, &tunnels, &mut all);
@@ -254,7 +246,7 @@ pub fn observe_with(
 
         let running: BTreeSet<String> =
             found.holders.processes().into_iter().filter_map(|id| processes.name(id)).collect();
-        host.managers = host::managers(Path::new("/"), &running);
+        host.managers = host::managers(managers, &running);
         if engines.iter().any(|engine| engine.swarm) {
             host.managers.push("docker-swarm".to_owned());
             host.managers.sort();

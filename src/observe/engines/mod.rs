@@ -7,10 +7,11 @@
 mod api;
 pub(super) mod convert;
 
-use super::{Engine, EngineKind, EngineState, Link, LinkKind, Warning};
+use super::{Engine, EngineKind, EngineState, Link, LinkKind, Options, Warning};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use std::path::{Path, PathBuf};
+use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 
 /// Where an engine's API is.
@@ -20,6 +21,41 @@ pub struct EngineSocket {
     pub kind: EngineKind,
     /// Its socket.
     pub path: PathBuf,
+}
+
+/// An engine that is asked.
+pub enum Asked<'scope> {
+    /// On a thread of its own, since it may take its time.
+    Waiting(ScopedJoinHandle<'scope, (Engine, Vec<Warning>)>),
+    /// There is none.
+    Known((Engine, Vec<Warning>)),
+}
+
+impl<'scope> Asked<'scope> {
+    /// Asks it, if it is there.
+    pub fn begin(
+        scope: &'scope Scope<'scope, '_>,
+        engine: &'scope EngineSocket,
+        options: &'scope Options,
+    ) -> Self {
+        let ask = move || {
+            let mut warnings = Vec::new();
+            let found = read(engine, options.engine_timeout, options.engine_version, &mut warnings);
+            (found, warnings)
+        };
+        if engine.path.exists() { Self::Waiting(scope.spawn(ask)) } else { Self::Known(ask()) }
+    }
+
+    /// Waits for what it answers.
+    pub fn end(self, warnings: &mut Vec<Warning>) -> Option<Engine> {
+        match self {
+            Self::Waiting(thread) => super::joined(thread, "engines", warnings),
+            Self::Known((engine, own)) => {
+                warnings.extend(own);
+                Some(engine)
+            }
+        }
+    }
 }
 
 /// Asks one engine, also for its `version`; ends within `limit`.
