@@ -117,7 +117,7 @@ pub struct Waiting {
 
 /// What nft is to read, and the beginning of a statement that means nothing: its name is used
 /// nowhere. So short that a pipe takes all of it or nothing, as is [`GO`].
-const READ: &[u8] = b"include \"/proc/self/fd/1\"\ndefine now = ";
+const READ: &[u8] = b"include \"/proc/self/fd/1\"\ndefine fwctl_waits = ";
 /// The end of the statement, without which nothing is sent.
 const GO: &[u8] = b"1\n";
 

@@ -1,8 +1,8 @@
 //! Network namespaces with an uplink of their own: what comes in there passes no rule of the host's.
 //!
 //! In: a process of each namespace. Out: the interfaces of each that reach the outside without the
-//! host: hardware that was moved there, macvlan, ipvlan and VLANs. Pairs of veth lead through the host, and
-//! are none of these.
+//! host: hardware that was moved there, macvlan, ipvlan and VLANs. Pairs of veth lead through the
+//! host, and are none of these.
 
 use super::links;
 use super::snapshot::{Handler, Link, LinkKind};
