@@ -125,9 +125,16 @@ fn a_kind_that_nobody_knows_needs_guard_keep() {
         let open = format!("{keep}{}", allow("ip-200", "internet"));
         assert_eq!(judged(&open, &host), Ok(()));
     }
-    for kind in ["team", "ipoib", "netkit", "openvswitch"] {
+    for kind in ["team", "ipoib", "netkit"] {
         assert_eq!(judged(SSH, &by(other(kind), Vec::new())), Ok(()), "{kind}");
     }
+}
+
+#[test]
+fn what_comes_by_an_interface_of_open_vswitch_is_behind_its_flows() {
+    let refusals = judged(SSH, &by(other("openvswitch"), Vec::new())).expect_err("let through");
+    let Cause::Unclear(why) = &lost(&refusals)[0].cause else { panic!("{refusals:?}") };
+    assert_eq!(why, &["Open vSwitch, of which lan0 is a port"]);
 }
 
 #[test]
