@@ -5,8 +5,9 @@
 
 use super::diagnostic::SourceText;
 use super::gather::Loader;
+use super::well_known::Catalogue;
 use super::{Diagnostics, Files, MemoryFiles, Policy, SourceFile};
-use super::{resolve, sense, well_known};
+use super::{resolve, sense};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -45,7 +46,7 @@ fn finish(loader: Loader<'_>) -> Result<Loaded, Diagnostics> {
     if documents.is_empty() {
         return Err(problems.finish());
     }
-    let catalogue = well_known::catalogue(&mut problems);
+    let catalogue = Catalogue::new(&mut problems);
     let (mut policy, places) = resolve::resolve(&mut problems, &documents, &catalogue);
     problems.silence_echoes();
     if !problems.has_errors() {

@@ -5,6 +5,7 @@ use super::read::document::{Depth, Document, RawService, RawSet, RawZone};
 use super::read::values;
 use super::resolve::united;
 use super::suggest::did_you_mean;
+use super::well_known::Catalogue;
 use crate::model::{PortSpec, ZoneName, ZoneRef};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +32,9 @@ type Table<'d, T> = BTreeMap<ZoneName, Named<'d, T>>;
 pub(super) struct Names<'d> {
     pub zones: Table<'d, RawZone>,
     pub sets: Table<'d, RawSet>,
+    /// Those of the documents; the others are in the catalogue.
     services: Table<'d, RawService>,
+    catalogue: &'d Catalogue,
     used_zones: BTreeSet<ZoneName>,
     used_sets: BTreeSet<ZoneName>,
     used_services: BTreeSet<ZoneName>,
@@ -46,21 +49,18 @@ impl<'d> Names<'d> {
     pub fn collect(
         problems: &mut Problems,
         documents: &'d [Document],
-        catalogue: &'d Document,
+        catalogue: &'d Catalogue,
     ) -> Self {
         let mut names = Self {
             zones: BTreeMap::new(),
             sets: BTreeMap::new(),
             services: BTreeMap::new(),
+            catalogue,
             used_zones: BTreeSet::new(),
             used_sets: BTreeSet::new(),
             used_services: BTreeSet::new(),
             resolved: BTreeMap::new(),
         };
-        for (name, value) in &catalogue.services {
-            let service = Named { name, value, depth: CATALOGUE };
-            names.services.insert(name.value.clone(), service);
-        }
         for document in documents {
             let depth = document.depth;
             for (name, value) in &document.zones {
@@ -130,7 +130,15 @@ impl<'d> Names<'d> {
     /// The ports of a service, or `None` where there is none of that name.
     pub fn known_service(&mut self, word: &str) -> Option<Vec<PortSpec>> {
         let name = word.parse::<ZoneName>().ok()?;
-        self.services.contains_key(&name).then(|| self.expand(&name, &mut Vec::new()))
+        self.service(&name).is_some().then(|| self.expand(&name, &mut Vec::new()))
+    }
+
+    /// The service of this name that is nearest.
+    fn service(&self, name: &ZoneName) -> Option<Named<'d, RawService>> {
+        self.services.get(name).copied().or_else(|| {
+            let (name, value) = self.catalogue.get(name.as_str())?;
+            Some(Named { name, value, depth: CATALOGUE })
+        })
     }
 
     /// The ports of a service that a policy names.
@@ -154,8 +162,11 @@ impl<'d> Names<'d> {
             Err(_) if values::like_a_port(text) => {
                 "ports are named in `ports = [...]`, as `\"8080/tcp\"`".to_owned()
             }
-            Err(_) => did_you_mean(text, self.services.keys().map(ZoneName::as_str))
-                .unwrap_or_else(|| declare("service", text, "`ports = [\"8080/tcp\"]`")),
+            Err(_) => {
+                let own = self.services.keys().map(ZoneName::as_str);
+                did_you_mean(text, own.chain(self.catalogue.names()))
+                    .unwrap_or_else(|| declare("service", text, "`ports = [\"8080/tcp\"]`"))
+            }
         };
         Problem::error("unknown-service", &word.at, format!("there is no service `{text}`"))
             .label("neither declared nor well known")
@@ -167,7 +178,7 @@ impl<'d> Names<'d> {
         if let Some(ports) = self.resolved.get(name) {
             return ports.clone();
         }
-        let Some(named) = self.services.get(name).copied() else { return Vec::new() };
+        let Some(named) = self.service(name) else { return Vec::new() };
         if path.contains(name) {
             return Vec::new();
         }
@@ -187,12 +198,13 @@ impl<'d> Names<'d> {
         ports
     }
 
-    /// Reports members that do not exist, and groups that hold themselves.
+    /// Reports members that do not exist, and groups that hold themselves. The catalogue alone has
+    /// neither.
     fn check_members(&self, problems: &mut Problems) {
         for named in self.services.values() {
             for member in &named.value.members {
                 let name = member.value.parse::<ZoneName>().ok();
-                if !name.is_some_and(|name| self.services.contains_key(&name)) {
+                if !name.is_some_and(|name| self.service(&name).is_some()) {
                     problems.push(self.unknown_service(member));
                 }
             }
@@ -210,14 +222,14 @@ impl<'d> Names<'d> {
         path: &mut Vec<ZoneName>,
         done: &mut BTreeSet<ZoneName>,
     ) {
-        let Some(named) = self.services.get(name) else { return };
+        let Some(named) = self.service(name) else { return };
         if let Some(start) = path.iter().position(|one| one == name) {
             let mut problem =
                 Problem::error("cycle", &named.name.at, format!("the group `{name}` holds itself"))
                     .label("comes round to itself")
                     .fix("take one of the members out");
             for other in &path[start + 1..] {
-                if let Some(other) = self.services.get(other) {
+                if let Some(other) = self.service(other) {
                     problem = problem.also(&other.name.at, "through this one");
                 }
             }

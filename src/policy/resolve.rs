@@ -8,6 +8,7 @@ use super::names::Names;
 use super::read::document::{Document, RawDestination, RawExpectation, RawRule, RuleKind};
 use super::read::values::{self, Word};
 use super::settings;
+use super::well_known::Catalogue;
 use super::{AddressRef, Destination, Expectation, NamedSet, Policy, Rule, Source, Zone};
 use crate::model::{PortRange, PortSpec, Prefix, ZoneName, ZoneRef};
 use std::collections::BTreeMap;
@@ -43,7 +44,7 @@ pub(super) struct ExpectPlaces {
 pub(super) fn resolve(
     problems: &mut Problems,
     documents: &[Document],
-    catalogue: &Document,
+    catalogue: &Catalogue,
 ) -> (Policy, Places) {
     let mut names = Names::collect(problems, documents, catalogue);
     let mut places = Places::default();
