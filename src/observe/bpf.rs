@@ -10,6 +10,7 @@ use super::processes::Processes;
 use super::snapshot::{Handler, Link, LinkKind};
 use crate::model::IpFamily;
 use crate::model::nft::Hook;
+use rustix::fs::statfs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
@@ -26,6 +27,8 @@ const NETKIT_PRIMARY: u32 = 54;
 const NETKIT_PEER: u32 = 55;
 /// `BPF_LINK_TYPE_NETFILTER`.
 const NETFILTER: u32 = 10;
+/// statfs(2): `CGROUP2_SUPER_MAGIC`.
+const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
 /// More links than this are not looked through.
 const MOST_LINKS: usize = 100_000;
 
@@ -125,42 +128,70 @@ pub(super) fn program(info: &[u8]) -> Option<Handler> {
     Some(Handler::Program { family, hook, priority: number(24)?.cast_signed() })
 }
 
-/// The control groups of these processes that have programs which see what the processes receive or
-/// send, such as systemd makes for `IPAddressDeny=`. `mount` is where the [`hierarchy`] is;
-/// `containers` has the names of containers by id.
+/// A control group that processes of interest are in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControlGroup {
+    /// Its path in the hierarchy, without the first slash.
+    path: String,
+    unit: Option<String>,
+    container: Option<String>,
+}
+
+/// The control groups that these processes are in, each once; `containers` has the names of
+/// containers by id.
 pub fn control_groups(
-    mount: &Path,
     processes: &BTreeSet<u32>,
     known: &mut Processes,
     containers: &BTreeMap<String, String>,
-) -> Vec<Handler> {
-    let mut asked = BTreeSet::new();
+) -> Vec<ControlGroup> {
+    let mut seen = BTreeSet::new();
     let mut found = Vec::new();
     for process in processes {
         let Some(placed) = known.seat(*process).map(|seat| &seat.placement) else { continue };
         let Some(path) = placed.group.as_deref() else { continue };
-        if !asked.insert(path.to_owned()) || path.split('/').any(|part| part == "..") {
+        if !seen.insert(path.to_owned()) || path.split('/').any(|part| part == "..") {
             continue;
         }
-        let Ok(group) = File::open(mount.join(path)) else { continue };
-        let filters = [CGROUP_INGRESS, CGROUP_EGRESS]
-            .into_iter()
-            .any(|kind| is_attached(syscall::attached_to(group.as_fd(), kind, true), &mut None));
-        if filters {
-            let named = |id: &String| containers.get(id).unwrap_or(id).clone();
-            found.push(Handler::ControlGroup {
-                path: format!("/{path}"),
-                unit: placed.unit.clone(),
-                container: placed.container.as_ref().map(named),
-            });
-        }
+        let named = |id: &String| containers.get(id).unwrap_or(id).clone();
+        found.push(ControlGroup {
+            path: path.to_owned(),
+            unit: placed.unit.clone(),
+            container: placed.container.as_ref().map(named),
+        });
     }
     found
 }
 
+/// Those of these control groups that have programs which see what their processes receive or send,
+/// such as systemd makes for `IPAddressDeny=`. `mount` is where the [`hierarchy`] is.
+pub fn filtered(mount: &Path, groups: Vec<ControlGroup>) -> Vec<Handler> {
+    let filters = |own: &ControlGroup| {
+        let Ok(group) = File::open(mount.join(&own.path)) else { return false };
+        [CGROUP_INGRESS, CGROUP_EGRESS]
+            .into_iter()
+            .any(|kind| is_attached(syscall::attached_to(group.as_fd(), kind, true), &mut None))
+    };
+    let filtered = groups.into_iter().filter(filters);
+    filtered
+        .map(|own| Handler::ControlGroup {
+            path: format!("/{}", own.path),
+            unit: own.unit,
+            container: own.container,
+        })
+        .collect()
+}
+
 /// Where the control groups of version 2 are mounted.
 pub fn hierarchy() -> Option<PathBuf> {
-    hierarchy_in(&std::fs::read_to_string("/proc/self/mountinfo").ok()?)
+    // The kernel writes one line for each mount of every container: where systemd mounts them is
+    // looked first.
+    let mounted = |path: &&str| {
+        statfs(*path).is_ok_and(|found| found.f_type.cast_unsigned() == CGROUP2_SUPER_MAGIC)
+    };
+    ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].iter().find(|path| mounted(path)).map_or_else(
+        || hierarchy_in(&std::fs::read_to_string("/proc/self/mountinfo").ok()?),
+        |path| Some(PathBuf::from(*path)),
+    )
 }
 
 /// The same, from the text of `/proc/PID/mountinfo`.

@@ -75,7 +75,7 @@ use crate::model::Protocol;
 use crate::model::nft::Ruleset;
 use netlink::NetlinkError;
 use processes::Processes;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::thread::ScopedJoinHandle;
@@ -166,7 +166,7 @@ pub fn observe_with(
         let (programs, mut denied) = bpf::read(&network.links);
         handlers.extend(programs);
         let legacy_tables = host::legacy_tables(Path::new("/proc/thread-self/net"));
-        let control_groups = bpf::hierarchy();
+        let hierarchy = bpf::hierarchy();
         let mut host = host::read(Path::new("/"));
         let managers = host::enabled_managers(Path::new("/"));
         let tracked = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count");
@@ -195,9 +195,14 @@ pub fn observe_with(
         let processes_of = listening.flat_map(|own| found.holders.of(own.inode));
         let elsewhere = found.holders.namespaces.iter().map(|(_, process)| *process);
         let asked = processes_of.chain(elsewhere).collect();
-        if let Some(mount) = control_groups {
-            handlers.extend(bpf::control_groups(&mount, &asked, &mut processes, &names));
-        }
+        // What each of many processes and groups is asked for, meanwhile.
+        let groups = bpf::control_groups(&asked, &mut processes, &names);
+        let (mut running, unnamed) = processes.names(found.holders.processes());
+        let each = scope.spawn(move || {
+            let filtered = hierarchy.map(|mount| bpf::filtered(&mount, groups));
+            running.extend(unnamed.into_iter().filter_map(processes::name));
+            (filtered.unwrap_or_default(), running)
+        });
         let whose = |process: u32| match processes.get(process) {
             None => format!("process {process}"),
             Some(own) => match (&own.placement.container, &own.placement.unit) {
@@ -208,7 +213,7 @@ pub fn observe_with(
                 (None, None) => format!("{} ({process})", own.name),
             },
         };
-        handlers.extend(apart::handlers(apart, whose));
+        let apart = apart::handlers(apart, whose);
         let mut owners = sockets::Owners::new(&found.holders, &mut processes, &names);
         let mut all = owners.sockets(&found.sockets, None, &network.links);
         tunnels::own(&network.links, &tunnels, &mut all);
@@ -244,8 +249,10 @@ pub fn observe_with(
         }
         sockets::sort(&mut all);
 
-        let running: BTreeSet<String> =
-            found.holders.processes().into_iter().filter_map(|id| processes.name(id)).collect();
+        let (filtered, running) =
+            each.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        handlers.extend(filtered);
+        handlers.extend(apart);
         host.managers = host::managers(managers, &running);
         if engines.iter().any(|engine| engine.swarm) {
             host.managers.push("docker-swarm".to_owned());

@@ -5,7 +5,7 @@
 
 use super::cgroup::{self, Placement};
 use super::short_file;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 /// `(uid_t) -1`, `AUDIT_SID_UNSET`: no login.
@@ -72,12 +72,10 @@ impl Processes {
         self.seats.entry(id).or_insert_with(|| seat(id)).as_ref()
     }
 
-    /// The name of the process of this id.
-    pub fn name(&self, id: u32) -> Option<String> {
-        match self.seats.get(&id) {
-            Some(known) => known.as_ref().map(|seat| seat.name.clone()),
-            None => name(id),
-        }
+    /// The names of those that were looked at, and which of `others` were not.
+    pub fn names(&self, mut others: Vec<u32>) -> (BTreeSet<String>, Vec<u32>) {
+        others.retain(|id| !self.seats.contains_key(id));
+        (self.seats.values().flatten().map(|seat| seat.name.clone()).collect(), others)
     }
 
     /// The process, its parent, and so on to the first; at most 256 (a pid may be reused meanwhile).

@@ -20,12 +20,12 @@ pub fn plan(policy: &Policy, snapshot: &Snapshot) -> Result<Plan, Vec<CompileErr
     let live = live_table.and_then(marker::read);
     let (mut table, marker) = desired(policy, snapshot, &environment, live.as_ref())?;
     let mut edits = diff(live_table, &table);
-    if !edits.is_empty() && environment.carried == Carried::None {
+    if live_table.is_some() && !edits.is_empty() && environment.carried == Carried::None {
         // Where all that is left to do is to clear away what carried connections over, and has
         // run out, the table is as it should be; that goes with the next real change.
         let kept = Environment { carried: Carried::Live, ..environment.clone() };
         let (table_with, _) = desired(policy, snapshot, &kept, live.as_ref())?;
-        if live_table.is_some() && diff(live_table, &table_with).is_empty() {
+        if diff(live_table, &table_with).is_empty() {
             (table, edits) = (table_with, Vec::new());
         }
     }
