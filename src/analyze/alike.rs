@@ -17,8 +17,9 @@ use super::value::Bits;
 use super::ways::To;
 use crate::model::{IfaceName, Protocol};
 use crate::observe::{Handler, Snapshot, Socket, SocketState};
+use foldhash::{HashMap, HashSet};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// A class of addresses, or of ports.

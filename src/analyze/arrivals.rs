@@ -12,7 +12,8 @@ use crate::model::prefix::joined;
 use crate::model::{IfaceName, IpFamily, ZoneRef};
 use crate::observe::LinkKind;
 use crate::policy::{AddressRef, Policy, Source, Zone, prefixes};
-use std::collections::{BTreeSet, HashMap};
+use foldhash::HashMap;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// A way in, and the sources that take it.
@@ -123,7 +124,7 @@ impl Analyzer<'_> {
 
     /// The sources to which the host would send, by interface.
     fn sources_by_interface(&self, family: IpFamily) -> HashMap<IfaceName, Sources> {
-        let mut found: HashMap<IfaceName, Sources> = HashMap::new();
+        let mut found: HashMap<IfaceName, Sources> = HashMap::default();
         for piece in Sources::of(&[(0, highest(family))]).pieces(self.host.cuts(family)) {
             let source = address(family, piece.first);
             if !is_ordinary(source) {

@@ -43,13 +43,11 @@ impl Walk<'_, '_> {
             names.extend(all_foreign(snapshot, |point| point.family == Family::Bridge));
         }
         for port in analyzer.host.ports_of(input) {
-            for device in analyzer.host.below(&port.name).into_iter().chain([&port.name]) {
-                if analyzer.host.link(device).is_some_and(|link| link.xdp) {
-                    names.push(format!("an XDP program on {device}"));
-                }
-                names.extend(programs::at_interface(snapshot, device, false));
-                names.extend(self.at_port(Hook::Ingress, device));
+            if analyzer.host.link(port).is_some_and(|link| link.xdp) {
+                names.push(format!("an XDP program on {port}"));
             }
+            names.extend(programs::at_interface(snapshot, port, false));
+            names.extend(self.at_port(Hook::Ingress, port));
         }
         for name in names {
             states = self.all_doubted(&name, states);
@@ -85,10 +83,8 @@ impl Walk<'_, '_> {
             states = self.device(Hook::Egress, device, states, order);
             let mut names = programs::at_interface(analyzer.snapshot, device, true);
             for port in analyzer.host.ports_of(device) {
-                for device in analyzer.host.below(&port.name).into_iter().chain([&port.name]) {
-                    names.extend(programs::at_interface(analyzer.snapshot, device, true));
-                    names.extend(self.at_port(Hook::Egress, device));
-                }
+                names.extend(programs::at_interface(analyzer.snapshot, port, true));
+                names.extend(self.at_port(Hook::Egress, port));
             }
             for name in names {
                 states = self.all_doubted(&name, states);

@@ -6,8 +6,7 @@
 
 use super::gate::{Field, Gate};
 use super::passage::{ANYHOW, Passage, SIDES};
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use foldhash::HashMap;
 
 /// A chain of fewer rules is looked at as a whole.
 const SMALL: usize = 8;
@@ -43,7 +42,7 @@ impl Buckets {
             return None;
         }
         let about = |rule: usize| asked(&gates[rule], passage(rule));
-        let mut crowds: HashMap<Asked, u32, BuildHasherDefault<Folded>> = HashMap::default();
+        let mut crowds: HashMap<Asked, u32> = HashMap::default();
         for rule in 0..gates.len() {
             for own in about(rule) {
                 *crowds.entry(own).or_default() += 1;
@@ -93,26 +92,6 @@ impl Buckets {
 
 /// Which key, and the range of it.
 type Asked = (usize, (u128, u128));
-
-/// Counting the rules of a long chain must take no longer than finding some of them would.
-#[derive(Default)]
-struct Folded(u64);
-
-impl Hasher for Folded {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for part in bytes.chunks(8) {
-            let mut whole = [0; 8];
-            whole[..part.len()].copy_from_slice(part);
-            let mixed = self.0.rotate_left(5) ^ u64::from_ne_bytes(whole);
-            self.0 = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        }
-        self.0 ^= self.0 >> 29;
-    }
-}
 
 /// What a rule can be found by.
 fn asked(gate: &Gate, passage: Option<&Passage>) -> impl Iterator<Item = Asked> {

@@ -11,8 +11,8 @@ use super::step::Step;
 use super::walk::Walk;
 use super::{Analyzer, Intervals};
 use crate::model::nft::{BaseChain, Hook, Statement, Verdict};
+use foldhash::HashMap;
 use std::cell::OnceCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 
 /// Of one statement, for packets of one IP version.

@@ -3,7 +3,8 @@
 //! In: numbers of unknowns, in the order in which a walk meets them. Out: conditions in one form,
 //! so that equal conditions are equal values and a condition that does not matter disappears.
 
-use std::collections::{BTreeSet, HashMap};
+use foldhash::HashMap;
+use std::collections::BTreeSet;
 
 /// A condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -14,9 +14,9 @@ use super::state::RuleId;
 use crate::model::nft::{BaseChain, Family, Hook};
 use crate::model::{IfaceName, IpFamily};
 use crate::observe::{HookEntry, HookPoint};
+use foldhash::HashMap;
 use std::cell::{OnceCell, RefCell};
 use std::cmp::Reverse;
-use std::collections::HashMap;
 use std::rc::Rc;
 
 /// `NF_IP_PRI_CONNTRACK`.

@@ -7,7 +7,8 @@ use super::cuts::around;
 use super::routes::Routes;
 use crate::model::{IfaceName, IpFamily, Prefix, Protocol};
 use crate::observe::{Link, LinkKind, Route, Snapshot};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use foldhash::{HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// `RT_TABLE_LOCAL`, `RT_TABLE_MAIN`, `RT_TABLE_DEFAULT`, in the order in which they are asked.
@@ -178,8 +179,9 @@ impl<'s> HostView<'s> {
         found
     }
 
-    /// The ports by one of which comes and leaves what does so by an interface.
-    pub fn ports_of(&self, interface: &IfaceName) -> impl Iterator<Item = &'s Link> {
+    /// The ports by one of which comes and leaves what does so by an interface, each behind the
+    /// interfaces on which it stands.
+    pub fn ports_of(&self, interface: &IfaceName) -> impl Iterator<Item = &'s IfaceName> {
         let of_ports = self.link(interface).filter(|link| match &link.kind {
             LinkKind::Bridge | LinkKind::Bond => true,
             LinkKind::Other(word) => word == "team",
@@ -188,6 +190,7 @@ impl<'s> HostView<'s> {
         let links = of_ports.into_iter().flat_map(|_| &self.snapshot.links);
         links
             .filter(move |port| of_ports.is_some_and(|own| port.master.as_ref() == Some(&own.name)))
+            .flat_map(|port| self.below(&port.name).into_iter().chain([&port.name]))
     }
 
     /// Whether multicast that comes by an interface may be passed on.

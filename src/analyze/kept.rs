@@ -8,7 +8,7 @@ use super::asked::{Asked, Told};
 use super::packet::Packet;
 use super::{Analyzer, Answer, Arrival};
 use crate::model::{Bind, Endpoint, IfaceName, IpFamily, Protocol, ServedBy};
-use std::collections::{HashMap, HashSet};
+use foldhash::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -71,7 +71,7 @@ impl Analyzer<'_> {
         let dialled = Some((packet.protocol, packet.port));
         let mut latest = self.latest.borrow_mut();
         if latest.dialled != dialled || latest.answers.len() >= MOST {
-            *latest = Latest { dialled, answers: HashMap::new() };
+            *latest = Latest { dialled, answers: HashMap::default() };
         }
         if let Some(known) = latest.answers.get(packet) {
             return Rc::clone(known);
@@ -88,7 +88,7 @@ impl Analyzer<'_> {
         addresses: impl IntoIterator<Item = IpAddr>,
         dialled: (Protocol, u16),
     ) -> Vec<IpAddr> {
-        let mut seen = HashSet::new();
+        let mut seen = HashSet::default();
         let addresses = addresses.into_iter();
         addresses.filter(|own| seen.insert(self.class_of_address(*own, dialled))).collect()
     }
@@ -103,7 +103,7 @@ impl Asked<'_, '_> {
         ways: &[Arrival],
         family: IpFamily,
     ) -> Vec<(IpAddr, Rc<Told>)> {
-        let (mut own, mut shared) = (Known::new(), self.known.borrow_mut());
+        let (mut own, mut shared) = (Known::default(), self.known.borrow_mut());
         let dialled = self.dialled(endpoint, family).into_iter();
         let port = endpoint.ports.first();
         let each = dialled.filter_map(|address| {

@@ -5,9 +5,10 @@ use super::gate::Gate;
 use super::passage::Passage;
 use super::state::RuleId;
 use crate::model::nft::{Elements, Family, Hook, Rule, Set, Statement, Table, XtKind};
+use foldhash::{HashMap, HashSet};
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 /// Rules of a chain of fewer are sorted at once.
@@ -280,7 +281,7 @@ impl<'p, 's> Making<'p, 's> {
             canonical: Sparse(Vec::new()),
             gates,
             passages: Sparse(Vec::new()),
-            rewriting: HashSet::new(),
+            rewriting: HashSet::default(),
             asked: Cell::new(0),
             buckets: OnceCell::new(),
         };

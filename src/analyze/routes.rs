@@ -7,7 +7,8 @@
 use super::packet::number;
 use crate::model::{IpFamily, Prefix};
 use crate::observe::Route;
-use std::collections::{BTreeMap, HashMap};
+use foldhash::HashMap;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// The routes of a host, by table and prefix.
@@ -73,7 +74,7 @@ impl<'s> Routes<'s> {
     /// Sorts the routes in.
     pub fn new(routes: &'s [Route]) -> Self {
         let mut groups: Vec<Vec<&Route>> = Vec::new();
-        let mut places = HashMap::new();
+        let mut places = HashMap::default();
         let mut own: BTreeMap<u32, Vec<(Prefix, usize)>> = BTreeMap::new();
         for route in routes {
             let place = *places.entry((route.table, route.to)).or_insert_with(|| {

@@ -15,8 +15,9 @@ use super::state::RuleId;
 use super::{Analyzer, Intervals};
 use crate::model::Protocol;
 use crate::model::nft::{Rule, Statement, XtKind, XtMatch};
+use foldhash::HashMap;
 use std::cell::OnceCell;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 use std::rc::Rc;
 
 /// Fewer rules are sooner looked at one by one.
@@ -231,7 +232,7 @@ impl Analyzer<'_> {
         run.map.get_or_init(|| {
             let mut passing: Vec<(u128, u128, u32)> = Vec::new();
             let mut does: Vec<(&Statement, u32)> = Vec::new();
-            let mut kinds: HashMap<u32, usize> = HashMap::new();
+            let mut kinds: HashMap<u32, usize> = HashMap::default();
             for number in &run.rules {
                 let Some(Shape { rule, source }) = self.shape(id, known, packet, *number) else {
                     continue;

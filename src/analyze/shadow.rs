@@ -11,7 +11,8 @@ use crate::model::nft::{
     CompareOp, CtKey, MetaKey, Operand, Rule, Ruleset, Selector, Statement, Verdict, XtKind,
     XtMatch,
 };
-use std::collections::{BTreeMap, HashMap};
+use foldhash::HashMap;
+use std::collections::BTreeMap;
 
 /// A rule that never decides anything.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,8 +6,8 @@
 
 use super::Intervals;
 use super::sources::Sources;
+use foldhash::HashMap;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 
 /// Fewer spans are sooner cut than looked up.
 const FEW: usize = 64;

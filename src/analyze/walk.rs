@@ -16,7 +16,7 @@ use super::step::{Step, Unclear};
 use super::translate::Translation;
 use super::{Analyzer, End, Event, Fate, Happened, Unknown};
 use crate::model::nft::{Statement, Verdict, text};
-use std::collections::HashMap;
+use foldhash::HashMap;
 use std::rc::Rc;
 
 /// The kernel refuses rulesets that jump deeper (`NFT_JUMP_STACK_SIZE`).
@@ -52,7 +52,7 @@ impl<'a, 's> Walk<'a, 's> {
             packet,
             guards: Guards::default(),
             unknowns: Vec::new(),
-            facts: HashMap::new(),
+            facts: HashMap::default(),
             ends: Vec::new(),
             events: traced.then(Vec::new),
             several: false,

@@ -10,8 +10,9 @@ use super::packet::{address, highest};
 use super::sources::{Sources, add};
 use super::{Analyzer, Intervals};
 use crate::model::{IfaceName, IpFamily};
+use foldhash::HashMap;
 use std::cell::{OnceCell, RefCell};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::rc::Rc;
 

@@ -9,7 +9,7 @@ use super::super::program::{Making, Program};
 use crate::model::nft::{
     Chain, Element, ElementKey, Operand, Rule, Selector, Set, Statement, Table, Verdict,
 };
-use std::collections::HashMap;
+use foldhash::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// So many pairs of rules are looked at one by one.
@@ -211,7 +211,7 @@ impl<'s> Chains<'_, 's> {
         (front..a.len() - back).for_each(make);
         making.into_iter().for_each(Making::finish);
         let gates = self.one.program.gates(self.one.table, self.both.0);
-        let mut waiting: HashMap<u64, std::collections::VecDeque<usize>> = HashMap::new();
+        let mut waiting: HashMap<u64, std::collections::VecDeque<usize>> = HashMap::default();
         for (at, rule) in b.iter().enumerate().take(b.len() - back).skip(front) {
             waiting.entry(digest(rule, self.two)).or_default().push_back(at);
         }

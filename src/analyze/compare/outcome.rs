@@ -7,7 +7,8 @@ use super::super::guard::{Guard, Guards};
 use super::super::sources::Sources;
 use super::super::{Analyzer, Answer, End, Fate};
 use crate::model::nft::text;
-use std::collections::{BTreeSet, HashMap};
+use foldhash::HashMap;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// What becomes of a packet.
@@ -42,7 +43,7 @@ struct Shared {
 impl Shared {
     /// The numbers of an answer's unknowns in the shared order.
     fn number(&mut self, analyzer: &Analyzer<'_>, answer: &Answer) -> Vec<u32> {
-        let mut seen: HashMap<String, usize> = HashMap::new();
+        let mut seen: HashMap<String, usize> = HashMap::default();
         let mut numbers = Vec::new();
         for unknown in &answer.unknowns {
             let tables = analyzer.tables();
@@ -76,7 +77,7 @@ fn outcomes(
     answer: &Answer,
 ) -> HashMap<Outcome, Sources> {
     let numbers = shared.number(analyzer, answer);
-    let mut all: HashMap<Outcome, Vec<Sources>> = HashMap::new();
+    let mut all: HashMap<Outcome, Vec<Sources>> = HashMap::default();
     for end in &answer.ends {
         let fate = match &end.fate {
             Fate::Unknown(unknown) => Fate::Unknown(numbers[*unknown as usize]),

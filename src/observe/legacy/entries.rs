@@ -9,7 +9,7 @@ use crate::model::nft::{
     BaseChain, Bytes, Chain, CompareOp, Family, Hook, MetaKey, Operand, PayloadBase, Rule,
     Selector, Statement, Table, Transform, Verdict, XtKind,
 };
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 /// The built-in chains, by the number of their hook (`NF_INET_*`).
 const HOOKS: [(&str, Hook); 5] = [

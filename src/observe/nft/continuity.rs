@@ -7,7 +7,7 @@
 
 use super::attr::Messages;
 use super::uapi::{SUBSYS_NFTABLES, message};
-use std::collections::HashSet;
+use foldhash::HashSet;
 
 /// Attributes of a rule (`NFTA_RULE_*`, linux/netfilter/nf_tables.h).
 const TABLE: u16 = 1;
@@ -18,7 +18,7 @@ const POSITION: u16 = 6;
 /// Whether each rule follows the one that it names, and no chain comes twice. Rules left out at
 /// the end of a chain are not seen here.
 pub(super) fn unbroken(dump: &[u8]) -> bool {
-    let mut chains = HashSet::new();
+    let mut chains = HashSet::default();
     let mut chain: Option<(u8, &[u8], &[u8])> = None;
     let mut before = None;
     let rule = u16::from_le_bytes([message::NEWRULE, SUBSYS_NFTABLES.to_le_bytes()[0]]);

@@ -12,7 +12,7 @@ use crate::model::nft::{
     BitOp, Bytes, CompareOp, CtDirection, Family, FibFlags, FibResult, NatKind, Operand,
     PayloadBase, Selector, SetOp, Statement, Transform, XtKind, text,
 };
-use std::collections::HashMap;
+use foldhash::HashMap;
 use std::net::IpAddr;
 
 /// The lengths in bytes of a set's key and data, which the expressions that use it leave out.

@@ -28,10 +28,10 @@ pub(in crate::observe) use objects::{family, family_number};
 
 use crate::model::nft::{Element, Elements, Family, Ruleset, Table};
 use attr::{Messages, push};
+use foldhash::HashMap;
 use nix::libc;
 use serde::{Deserialize, Serialize};
 use socket::{Ended, Nfnetlink};
-use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 use uapi::message;
@@ -287,7 +287,7 @@ fn attempt_once(only: Option<(Family, &str)>, options: Options) -> Result<Option
     if !continuity::unbroken(&messages) {
         return Ok(None);
     }
-    let mut dump = Dump { generation, messages, cached: Vec::new(), too_large: HashMap::new() };
+    let mut dump = Dump { generation, messages, cached: Vec::new(), too_large: HashMap::default() };
     if !dump_elements(&mut socket, only, options, &mut dump)? {
         return Ok(None);
     }

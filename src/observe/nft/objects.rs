@@ -12,7 +12,7 @@ use crate::model::nft::{
     BaseChain, Chain, Elements, Family, Hook, KeyType, Object, Rule, Ruleset, Set, SetData,
     SetFlags, Table, Verdict,
 };
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 /// Reads every message of a dump.
 pub(super) fn ruleset(generation: u32, dump: &[u8]) -> Ruleset {
@@ -106,10 +106,10 @@ impl Building {
         self.index.insert((family, name), self.parts.len());
         self.parts.push(Part {
             table,
-            chains: HashMap::new(),
-            sets: HashMap::new(),
-            shapes: HashMap::new(),
-            elements: HashMap::new(),
+            chains: HashMap::default(),
+            sets: HashMap::default(),
+            shapes: HashMap::default(),
+            elements: HashMap::default(),
         });
     }
 
