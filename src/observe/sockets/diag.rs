@@ -127,6 +127,8 @@ fn read_states(connections: bool) -> Result<(Vec<RawSocket>, Vec<Protocol>), Net
     }
     super::proc_net::raw(&mut sockets);
     untold.dedup();
+    // As they are told in the end: later each is longer, by its owners.
+    sockets.sort_unstable_by_key(|raw| (raw.protocol, raw.state, raw.local, raw.remote));
     Ok((sockets, untold))
 }
 
