@@ -332,6 +332,29 @@ fn a_large_set_is_kept_beside_the_ruleset_and_a_change_to_it_is_still_found() {
 }
 
 #[test]
+fn ranges_and_prefixes_change_places_with_those_that_they_overlap() {
+    let namespace = Namespace::new("host");
+    let host = Host::new(&namespace);
+    for (ports, prefix) in [
+        ("22-100", "10.0.0.0/8"),
+        ("22-99", "10.0.0.0/9"),
+        ("20-22", "10.0.0.0/7"),
+        ("21", "10.1.2.3"),
+        ("21-65535", "0.0.0.0/1"),
+    ] {
+        host.policy(&format!(
+            "[set.blocked]\naddresses = [\"192.0.2.0/24\", \"{prefix}\", \"2001:db8::/32\"]\n\
+             [zone.lan]\naddresses = [\"198.51.100.0/24\", \"{prefix}\"]\n\
+             [[allow]]\nports = [\"{ports}/tcp\", \"{ports}/udp\"]\n\
+             [[deny]]\nports = [\"{ports}/udp\"]\nfrom = [\"lan\"]\n\
+             [[deny]]\nports = [\"all\"]\nfrom = [\"@blocked\"]\n"
+        ));
+        host.apply();
+        host.run("plan --detailed-exitcode", 0);
+    }
+}
+
+#[test]
 fn the_highest_port_comes_and_goes() {
     let namespace = Namespace::new("host");
     let host = Host::new(&namespace);

@@ -23,7 +23,7 @@ pub fn text(edits: &[Edit], table: &Table) -> String {
             text::table(table)
         );
     }
-    let refilled: Vec<&str> = edits.iter().filter_map(|edit| refilled(edit, table)).collect();
+    let refilled = refilled(edits, table);
     let mut flushed = false;
     let mut index = 0;
     while index < edits.len() {
@@ -59,30 +59,65 @@ pub fn text(edits: &[Edit], table: &Table) -> String {
     out
 }
 
-/// The map whose elements must all be put in anew: nft 1.0.6 accepts the deletion of an element
-/// that begins at the highest key of an interval map (port 65535), and deletes nothing.
-fn refilled<'e>(edit: &'e Edit, table: &Table) -> Option<&'e str> {
-    let Edit::DeleteElements { set, elements } = edit else { return None };
-    let own = table.set(set)?;
-    let at_the_end = |element: &Element| match &element.key {
-        ElementKey::Value(first) | ElementKey::Interval(first, _) => {
-            first.as_slice().iter().all(|byte| *byte == u8::MAX)
-        }
-        ElementKey::CatchAll => false,
+/// The interval sets and maps whose elements must all be put in anew: nft 1.0.6 accepts the deletion
+/// of an element that begins at the highest key of a map (port 65535), and deletes nothing; nft 1.0.2
+/// refuses an element that overlaps one that the same transaction deletes.
+fn refilled<'e>(edits: &'e [Edit], table: &Table) -> Vec<&'e str> {
+    let deleted = edits.iter().filter_map(|edit| match edit {
+        Edit::DeleteElements { set, elements } => Some((set.as_str(), elements)),
+        _ => None,
+    });
+    let added = |name: &str| {
+        edits.iter().find_map(|edit| match edit {
+            Edit::AddElements { set, elements } if set == name => Some(elements.as_slice()),
+            _ => None,
+        })
     };
-    let hit = own.flags.interval && own.data.is_some() && elements.iter().any(at_the_end);
-    hit.then_some(set.as_str())
+    let stays = |name: &str, deleted: &[Element]| {
+        let own = table.set(name).filter(|own| own.flags.interval);
+        own.is_none_or(|own| {
+            let at_the_end = |element| {
+                range(element).is_some_and(|(first, _)| first.iter().all(|byte| *byte == u8::MAX))
+            };
+            !(own.data.is_some() && deleted.iter().any(at_the_end))
+                && !overlap(deleted, added(name).unwrap_or_default())
+        })
+    };
+    deleted.filter(|(name, deleted)| !stays(name, deleted)).map(|(name, _)| name).collect()
 }
 
-/// Empties a map and fills it with all that it is to hold.
+/// The first and the last key that an element stands for.
+fn range(element: &Element) -> Option<(&[u8], &[u8])> {
+    match &element.key {
+        ElementKey::Value(key) => Some((key.as_slice(), key.as_slice())),
+        ElementKey::Interval(first, last) => Some((first.as_slice(), last.as_slice())),
+        ElementKey::CatchAll => None,
+    }
+}
+
+/// Whether one of these elements overlaps one of those, and is not the same; among themselves none
+/// do.
+fn overlap(these: &[Element], those: &[Element]) -> bool {
+    let mut ranges: Vec<_> = these.iter().chain(those).filter_map(range).collect();
+    ranges.sort_unstable();
+    ranges.dedup();
+    ranges.windows(2).any(|pair| pair[1].0 <= pair[0].1)
+}
+
+/// Empties a set or map and fills it with all that it is to hold.
 fn refill(out: &mut String, name: &str, table: &Table) {
     let Some(set) = table.set(name) else { return };
-    let _ = writeln!(out, "flush map inet {TABLE} {name}");
+    let _ = writeln!(out, "flush {} inet {TABLE} {name}", word(set));
     let elements = set.elements.listed();
     if !elements.is_empty() {
         let list = element_list(set, elements, table);
         let _ = writeln!(out, "add element inet {TABLE} {name} {list}");
     }
+}
+
+/// What nft calls a set, or a map.
+fn word(set: &Set) -> &'static str {
+    if set.data.is_some() { "map" } else { "set" }
 }
 
 /// The transaction that makes our table from its text.
@@ -149,8 +184,7 @@ fn write(out: &mut String, edit: &Edit, table: &Table) {
             format!("delete chain inet {TABLE} {}", chain.name)
         }
         Edit::DeleteSet { set } => {
-            let word = if set.data.is_some() { "map" } else { "set" };
-            format!("delete {word} inet {TABLE} {}", set.name)
+            format!("delete {} inet {TABLE} {}", word(set), set.name)
         }
     };
     out.push_str(&line);
@@ -162,4 +196,60 @@ fn element_list(set: &Set, elements: &[Element], table: &Table) -> String {
     let list: Vec<String> =
         elements.iter().map(|element| text::element(element, set, &context)).collect();
     format!("{{ {} }}", list.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::PortRange;
+    use crate::model::nft::{Family, KeyType, SetData, SetFlags, Verdict, build};
+
+    /// A table with a map of ranges of ports, each with where packets go on.
+    fn table(ranges: &[((u16, u16), &str)]) -> Table {
+        let elements = ranges.iter().map(|((first, last), chain)| {
+            let ports = PortRange::new(*first, *last).expect("valid");
+            Element::verdict(build::key_port_range(ports), Verdict::Goto((*chain).into()))
+        });
+        let map = Set {
+            name: "m".into(),
+            handle: 0,
+            key: vec![KeyType::InetService],
+            key_len: 2,
+            data: Some(SetData::Verdict),
+            flags: SetFlags { interval: true, ..SetFlags::default() },
+            size: None,
+            timeout: None,
+            comment: None,
+            statements: Vec::new(),
+            elements: Elements::Listed(elements.collect()),
+        };
+        Table { sets: vec![map], ..Table::new(Family::Inet, TABLE) }
+    }
+
+    /// The first words of the lines that lead from one to the other.
+    fn words(live: &[((u16, u16), &str)], desired: &[((u16, u16), &str)]) -> Vec<String> {
+        let (live, desired) = (table(live), table(desired));
+        let text = text(&super::super::diff::diff(Some(&live), &desired), &desired);
+        text.lines().map(|line| line.split(" {").next().unwrap_or_default().to_owned()).collect()
+    }
+
+    #[test]
+    fn only_the_ranges_that_change_are_sent() {
+        let live = [((22, 100), "a"), ((200, 300), "b")];
+        let changed = [((22, 100), "a"), ((301, 400), "b")];
+        let sent = ["delete element inet fwctl m", "add element inet fwctl m"];
+        assert_eq!(words(&live, &changed), sent);
+        assert_eq!(words(&live, &[((22, 100), "c"), ((200, 300), "b")]), sent, "another way on");
+    }
+
+    #[test]
+    fn a_range_in_place_of_one_that_it_overlaps_is_put_in_with_all_others() {
+        let live = [((22, 100), "a"), ((200, 300), "b")];
+        let anew = ["flush map inet fwctl m", "add element inet fwctl m"];
+        for range in [(22, 99), (1, 22), (100, 101), (50, 50), (1, 199)] {
+            assert_eq!(words(&live, &[(range, "a"), ((200, 300), "b")]), anew, "{range:?}");
+        }
+        let last = [((22, 100), "a"), ((65535, 65535), "b")];
+        assert_eq!(words(&last, &[((22, 100), "a")]), anew, "the highest port");
+    }
 }
