@@ -11,6 +11,7 @@ use fwctl::model::Protocol;
 use fwctl::model::nft::{Family, Table};
 use fwctl::observe::{LinkKind, Snapshot, Tunnel, TunnelPeer};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use support::{
     INTERNET, bare, cautioned, host, in_use, judged, lost, refused_until_mended, session, socket,
     ufw_host,
@@ -199,7 +200,7 @@ fn another_vpn_needs_the_port_of_its_process_or_of_guard_keep() {
     let refusals = refused_until_mended(vpn, &host);
     assert!(refusals[0].message().contains("1194/udp"), "{}", refusals[0].message());
     // One that is not known by name counts where the policy names its port.
-    host.sockets.last_mut().unwrap().owners.clear();
+    host.sockets.last_mut().unwrap().owners = Arc::default();
     judged(vpn, &host).expect_err("nobody knows the port");
     let keep = format!(
         "{vpn}[[allow]]\nports = [\"1194/udp\"]\n[guard]\nkeep = [\"ssh\", \"1194/udp\"]\n"

@@ -97,7 +97,7 @@ fn what_listens_inside_a_container_is_told_with_its_name() {
         .collect();
     let [socket] = found.as_slice() else { panic!("{:?}", snapshot.sockets) };
     assert_eq!(socket.local.to_string(), "0.0.0.0:5432");
-    let [owner] = socket.owners.as_slice() else { panic!("{socket:?}") };
+    let [owner] = &*socket.owners else { panic!("{socket:?}") };
     assert_eq!(owner.process.as_deref(), Some("sleep"));
     assert_eq!(owner.container.as_deref(), Some(name.as_str()));
     assert!(snapshot.sockets.iter().any(|socket| {

@@ -81,7 +81,10 @@ fn what_a_reader_would_not_know_has_moved() {
     // Somebody else serves it.
     let found = since(|host| {
         for socket in host.sockets.iter_mut().filter(|own| own.local.port() == 443) {
-            socket.owners = vec![Owner { process: Some("evil".to_owned()), ..Owner::default() }];
+            socket.owners = std::sync::Arc::new([Owner {
+                process: Some("evil".to_owned()),
+                ..Owner::default()
+            }]);
         }
     });
     assert!(found.iter().all(|own| matches!(own, Moved::Owner { .. })), "{found:?}");

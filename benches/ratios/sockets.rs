@@ -4,6 +4,7 @@ use crate::Size;
 use crate::measure::{Line, Pairs, peak, time};
 use crate::net::Namespace;
 use crate::table::{Goal, Table};
+use fwctl::observe::SocketState;
 use std::io::{BufRead as _, BufReader, BufWriter, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::Path;
@@ -38,14 +39,23 @@ pub fn run(size: Size, table: &mut Table) {
 /// Prints every socket of this namespace with its owners, as `ss -lntup` does.
 pub fn read() -> ExitCode {
     let (sockets, _) = fwctl::observe::sockets();
-    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut out = BufWriter::with_capacity(64 * 1024, std::io::stdout().lock());
+    // Many sockets have the same address.
+    let mut last = (None, String::new());
     for socket in &sockets {
-        let _ = write!(out, "{} {:?} {}", socket.protocol, socket.state, socket.local);
-        for owner in &socket.owners {
-            let name = |name: &Option<String>| name.clone().unwrap_or_default();
-            let _ = write!(out, " {} {}", name(&owner.process), name(&owner.unit));
+        let (address, port) = (socket.local.ip(), socket.local.port());
+        if last.0 != Some(address) {
+            last = (Some(address), address.to_string());
         }
-        let _ = writeln!(out);
+        let state = match socket.state {
+            SocketState::Listening => "listening",
+            SocketState::Connected => "connected",
+        };
+        let _ = write!(out, "{} {state} {}:{port}", socket.protocol, last.1);
+        for name in socket.owners.iter().flat_map(|own| [&own.process, &own.unit]).flatten() {
+            let _ = out.write_all(b" ").and_then(|()| out.write_all(name.as_bytes()));
+        }
+        let _ = out.write_all(b"\n");
     }
     ExitCode::SUCCESS
 }

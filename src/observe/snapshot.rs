@@ -23,6 +23,7 @@ use crate::model::nft::Ruleset;
 use crate::model::{IfaceName, Owner, Protocol};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// The value of `format` in a snapshot that this version writes.
 pub const FORMAT: &str = "fwctl.snapshot/1";
@@ -142,9 +143,9 @@ pub struct Socket {
     pub device: Option<IfaceName>,
     /// The user id of its owner.
     pub uid: u32,
-    /// Who holds it; several where processes share it.
+    /// Who holds it; several where processes share it. The sockets of a process share theirs.
     #[serde(default)]
-    pub owners: Vec<Owner>,
+    pub owners: Arc<[Owner]>,
     /// The container in whose network namespace it is; `None` for the host's.
     #[serde(default)]
     pub namespace: Option<String>,

@@ -10,6 +10,7 @@ use netlink_packet_core::NLM_F_DUMP;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 const RTM_GETLINK: u16 = 18;
 /// The length of `struct ifinfomsg`.
@@ -74,7 +75,7 @@ pub fn own(links: &[Link], tunnels: &[Tunnel], sockets: &mut [Socket]) {
                 _ => "L2TP",
             };
             let process = Some(format!("{word} {}", tunnel.interface));
-            socket.owners.push(Owner { process, ..Owner::default() });
+            socket.owners = Arc::new([Owner { process, ..Owner::default() }]);
         }
     }
 }
@@ -346,7 +347,7 @@ mod tests {
             v6only: false,
             device: None,
             uid: 0,
-            owners: Vec::new(),
+            owners: Arc::default(),
             namespace: None,
         };
         let mut sockets = [

@@ -73,17 +73,17 @@ fn refilled<'e>(edits: &'e [Edit], table: &Table) -> Vec<&'e str> {
             _ => None,
         })
     };
-    let stays = |name: &str, deleted: &[Element]| {
-        let own = table.set(name).filter(|own| own.flags.interval);
-        own.is_none_or(|own| {
-            let at_the_end = |element| {
-                range(element).is_some_and(|(first, _)| first.iter().all(|byte| *byte == u8::MAX))
-            };
-            !(own.data.is_some() && deleted.iter().any(at_the_end))
-                && !overlap(deleted, added(name).unwrap_or_default())
+    let at_the_end = |element: &Element| {
+        range(element).is_some_and(|(first, _)| first.iter().all(|byte| *byte == u8::MAX))
+    };
+    let anew = |(name, gone): &(&str, &Vec<Element>)| {
+        table.set(name).is_some_and(|own| {
+            let loses_the_end = own.data.is_some() && gone.iter().any(at_the_end);
+            let overlaps = || overlap(gone, added(name).unwrap_or_default());
+            own.flags.interval && (loses_the_end || overlaps())
         })
     };
-    deleted.filter(|(name, deleted)| !stays(name, deleted)).map(|(name, _)| name).collect()
+    deleted.filter(anew).map(|(name, _)| name).collect()
 }
 
 /// The first and the last key that an element stands for.
@@ -97,8 +97,8 @@ fn range(element: &Element) -> Option<(&[u8], &[u8])> {
 
 /// Whether one of these elements overlaps one of those, and is not the same; among themselves none
 /// do.
-fn overlap(these: &[Element], those: &[Element]) -> bool {
-    let mut ranges: Vec<_> = these.iter().chain(those).filter_map(range).collect();
+fn overlap(gone: &[Element], come: &[Element]) -> bool {
+    let mut ranges: Vec<_> = gone.iter().chain(come).filter_map(range).collect();
     ranges.sort_unstable();
     ranges.dedup();
     ranges.windows(2).any(|pair| pair[1].0 <= pair[0].1)

@@ -204,7 +204,7 @@ impl<'d> Names<'d> {
         for named in self.services.values() {
             for member in &named.value.members {
                 let name = member.value.parse::<ZoneName>().ok();
-                if !name.is_some_and(|name| self.service(&name).is_some()) {
+                if name.is_none_or(|name| self.service(&name).is_none()) {
                     problems.push(self.unknown_service(member));
                 }
             }

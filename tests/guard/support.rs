@@ -53,7 +53,7 @@ pub fn socket(protocol: Protocol, local: &str, process: &str) -> Socket {
         v6only: false,
         device: None,
         uid: 0,
-        owners: vec![owner],
+        owners: std::sync::Arc::new([owner]),
         namespace: None,
     }
 }

@@ -128,7 +128,11 @@ fn read_states(connections: bool) -> Result<(Vec<RawSocket>, Vec<Protocol>), Net
     super::proc_net::raw(&mut sockets);
     untold.dedup();
     // As they are told in the end: later each is longer, by its owners.
-    sockets.sort_unstable_by_key(|raw| (raw.protocol, raw.state, raw.local, raw.remote));
+    sockets.sort_unstable_by(|a, b| {
+        let kind = |raw: &RawSocket| (raw.protocol, raw.state);
+        let ends = || a.local.cmp(&b.local).then_with(|| a.remote.cmp(&b.remote));
+        kind(a).cmp(&kind(b)).then_with(ends)
+    });
     Ok((sockets, untold))
 }
 

@@ -4,9 +4,11 @@
 //! have a hundred thousand of them. Processes come and go meanwhile; one that is gone is left out.
 //! Nearly all of the time is the kernel's, so what counts is how few calls it takes.
 
+use foldhash::HashMap;
 use rustix::fs::{CWD, Mode, OFlags, RawDir, fstat, openat, readlinkat_raw};
 use rustix::io::Errno;
 use rustix::path::{Arg, DecInt};
+use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::fs::File;
 use std::mem::MaybeUninit;
@@ -16,8 +18,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Who holds what.
 #[derive(Debug, Default)]
 pub struct Holders {
-    /// Socket inode and process, sorted.
-    sockets: Vec<(u64, u32)>,
+    /// A process that holds the socket of an inode.
+    sockets: HashMap<u64, u32>,
+    /// All of them where there are several, sorted.
+    shared: BTreeMap<u64, Vec<u32>>,
     /// Processes by the network namespace that they are in, the first of each, sorted.
     pub namespaces: Vec<(u64, u32)>,
     /// The namespace of this process.
@@ -29,20 +33,28 @@ pub struct Holders {
 impl Holders {
     /// The processes that hold the socket of this inode.
     pub fn of(&self, inode: u64) -> impl Iterator<Item = u32> + '_ {
-        let first = self.sockets.partition_point(|(own, _)| *own < inode);
-        self.sockets[first..]
-            .iter()
-            .take_while(move |(own, _)| *own == inode)
-            .map(|(_, process)| *process)
+        let several = self.shared.get(&inode).map(Vec::as_slice);
+        let one = self.sockets.get(&inode).map(std::slice::from_ref);
+        several.or(one).unwrap_or_default().iter().copied()
     }
 
     /// Every process that holds a socket of any kind, sorted.
     pub fn processes(&self) -> Vec<u32> {
-        let mut processes: Vec<u32> = self.sockets.iter().map(|(_, process)| *process).collect();
+        let shared = self.shared.values().flatten();
+        let mut processes: Vec<u32> = self.sockets.values().chain(shared).copied().collect();
         processes.sort_unstable();
         processes.dedup();
         processes
     }
+}
+
+/// What one thread has found.
+#[derive(Debug, Default)]
+pub struct Part {
+    /// Socket inode and process.
+    sockets: Vec<(u64, u32)>,
+    namespaces: Vec<(u64, u32)>,
+    denied: usize,
 }
 
 /// A search through all processes, in which several threads may take part.
@@ -72,8 +84,8 @@ impl Search {
     }
 
     /// Looks at one process after the other, until no thread has left one.
-    pub fn look(&self) -> Holders {
-        let mut holders = Holders::default();
+    pub fn look(&self) -> Part {
+        let mut part = Part::default();
         let mut target = [MaybeUninit::uninit(); 64];
         let mut list = Vec::new();
         while let Some(&process) = self.processes.get(self.next.fetch_add(1, Ordering::Relaxed)) {
@@ -81,35 +93,44 @@ impl Search {
                 .namespaces
                 .then(|| number_in(&self.proc, format!("{process}/ns/net"), b"net:[", &mut target));
             if let Some(inode) = namespace.flatten()
-                && !holders.namespaces.iter().any(|(own, _)| *own == inode)
+                && !part.namespaces.iter().any(|(own, _)| *own == inode)
             {
-                holders.namespaces.push((inode, process));
+                part.namespaces.push((inode, process));
             }
             match openat(&self.proc, format!("{process}/fd"), DIRECTORY, Mode::empty()) {
                 Ok(folder) => {
-                    if sockets_in(&folder, process, &mut list, &mut holders.sockets).is_err() {
-                        holders.denied += 1;
+                    if sockets_in(&folder, process, &mut list, &mut part.sockets).is_err() {
+                        part.denied += 1;
                     }
                 }
-                Err(Errno::ACCESS | Errno::PERM) => holders.denied += 1,
+                Err(Errno::ACCESS | Errno::PERM) => part.denied += 1,
                 Err(_) => {}
             }
         }
-        holders
+        part
     }
 
     /// What the threads found together.
-    pub fn end(self, found: impl IntoIterator<Item = Holders>) -> Holders {
+    pub fn end(self, found: impl IntoIterator<Item = Part>) -> Holders {
         let mut target = [MaybeUninit::uninit(); 64];
         let own_namespace = number_in(&self.proc, c"thread-self/ns/net", b"net:[", &mut target);
         let mut holders = Holders { own_namespace, ..Holders::default() };
+        let found: Vec<Part> = found.into_iter().collect();
+        holders.sockets.reserve(found.iter().map(|part| part.sockets.len()).sum());
         for part in found {
-            holders.sockets.extend(part.sockets);
+            for (inode, process) in part.sockets {
+                let first = *holders.sockets.entry(inode).or_insert(process);
+                if first != process {
+                    holders.shared.entry(inode).or_insert_with(|| vec![first]).push(process);
+                }
+            }
             holders.namespaces.extend(part.namespaces);
             holders.denied += part.denied;
         }
-        holders.sockets.sort_unstable();
-        holders.sockets.dedup();
+        for several in holders.shared.values_mut() {
+            several.sort_unstable();
+            several.dedup();
+        }
         holders.namespaces.sort_unstable();
         holders.namespaces.dedup_by_key(|(inode, _)| *inode);
         holders
@@ -227,6 +248,7 @@ fn number(digits: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn a_socket_of_this_process_is_found() {
@@ -270,10 +292,23 @@ mod tests {
         });
         assert!(search.next.load(Ordering::Relaxed) >= search.processes.len());
         assert!(search.processes.contains(&std::process::id()));
-        let looked_at = |held: &Holders| held.processes().contains(&1);
+        let looked_at = |held: &Part| held.sockets.iter().any(|(_, process)| *process == 1);
         assert!(found.iter().filter(|part| looked_at(part)).count() <= 1);
+        let all: BTreeSet<u32> =
+            found.iter().flat_map(|part| &part.sockets).map(|(_, process)| *process).collect();
         let together = search.end(found);
-        assert!(together.sockets.is_sorted());
+        assert_eq!(together.processes(), all.into_iter().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn all_processes_that_share_a_socket_are_told_in_order() {
+        let search = Search::begin(false).expect("read");
+        let part = |sockets: &[(u64, u32)]| Part { sockets: sockets.to_vec(), ..Part::default() };
+        let holders = search.end([part(&[(7, 30), (8, 30), (7, 30)]), part(&[(7, 20), (7, 10)])]);
+        assert_eq!(holders.of(7).collect::<Vec<_>>(), [10, 20, 30]);
+        assert_eq!(holders.of(8).collect::<Vec<_>>(), [30]);
+        assert_eq!(holders.of(9).count(), 0);
+        assert_eq!(holders.processes(), [10, 20, 30]);
     }
 
     #[test]

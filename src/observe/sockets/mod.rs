@@ -17,12 +17,17 @@ use super::netlink::NetlinkError;
 use super::processes::Processes;
 use super::{Link, Socket, SocketState, Warning};
 use crate::model::{IfaceName, Owner, Protocol};
+use foldhash::HashMap;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread::{Scope, ScopedJoinHandle};
+
+/// From so many sockets on two threads look for owners: most of the time goes into their memory.
+const MANY: usize = 10_000;
 
 /// How many sockets stand in a text of `/proc`.
 pub(super) fn from_text(text: &str) -> usize {
@@ -163,7 +168,8 @@ pub struct Owners<'a> {
     /// Names of containers, by id.
     pub containers: &'a BTreeMap<String, String>,
     units: Option<SocketUnits>,
-    known: BTreeMap<u32, Option<Owner>>,
+    /// The owners of what a process holds alone.
+    known: HashMap<u32, Arc<[Owner]>>,
 }
 
 impl<'a> Owners<'a> {
@@ -173,28 +179,28 @@ impl<'a> Owners<'a> {
         processes: &'a mut Processes,
         containers: &'a BTreeMap<String, String>,
     ) -> Self {
-        Self { holders, processes, containers, units: None, known: BTreeMap::new() }
+        Self { holders, processes, containers, units: None, known: HashMap::default() }
     }
 
     /// The owners of a socket, sorted, each once.
-    fn of(&mut self, socket: &RawSocket) -> Vec<Owner> {
+    fn of(&mut self, socket: &RawSocket) -> Arc<[Owner]> {
         let holders = self.holders;
         let mut of = holders.of(socket.inode);
         if let (Some(process), None) = (of.next().filter(|process| *process != 1), of.next()) {
-            return self.owner(process).into_iter().collect();
+            return self.owner(process);
         }
         let mut owners = BTreeSet::new();
         let mut held_by_init = false;
         for process in self.holders.of(socket.inode) {
             held_by_init |= process == 1;
             if process != 1 {
-                owners.extend(self.owner(process));
+                owners.extend(self.owner(process).iter().cloned());
             }
         }
         // Process 1 keeps the sockets that it opened for a unit; who serves them says more.
         if held_by_init
             && owners.is_empty()
-            && let Some(mut owner) = self.owner(1)
+            && let Some(mut owner) = self.owner(1).first().cloned()
         {
             if socket.state == SocketState::Listening {
                 let units = self.units.get_or_insert_with(|| SocketUnits::read(Path::new("/")));
@@ -205,7 +211,8 @@ impl<'a> Owners<'a> {
         owners.into_iter().collect()
     }
 
-    fn owner(&mut self, process: u32) -> Option<Owner> {
+    /// The process as an owner; none where it is gone.
+    fn owner(&mut self, process: u32) -> Arc<[Owner]> {
         if let Some(known) = self.known.get(&process) {
             return known.clone();
         }
@@ -214,6 +221,7 @@ impl<'a> Owners<'a> {
             unit: found.placement.unit.clone(),
             container: found.placement.container.as_ref().map(|id| name_of(id, self.containers)),
         });
+        let owner: Arc<[Owner]> = owner.into_iter().collect();
         self.known.insert(process, owner.clone());
         owner
     }
@@ -225,6 +233,23 @@ impl<'a> Owners<'a> {
         namespace: Option<&str>,
         links: &[Link],
     ) -> Vec<Socket> {
+        if raw.len() < MANY {
+            return self.each(raw, namespace, links);
+        }
+        let (first, second) = raw.split_at(raw.len() / 2);
+        std::thread::scope(|scope| {
+            let (holders, containers) = (self.holders, self.containers);
+            let second = scope.spawn(move || {
+                Owners::new(holders, &mut Processes::default(), containers)
+                    .each(second, namespace, links)
+            });
+            let mut all = self.each(first, namespace, links);
+            all.extend(second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            all
+        })
+    }
+
+    fn each(&mut self, raw: &[RawSocket], namespace: Option<&str>, links: &[Link]) -> Vec<Socket> {
         let devices: BTreeMap<u32, &IfaceName> =
             links.iter().map(|link| (link.index, &link.name)).collect();
         raw.iter()
@@ -272,8 +297,9 @@ pub fn namespaces(
 pub fn sort(sockets: &mut Vec<Socket>) {
     // By reference: there may be a hundred thousand.
     sockets.sort_by(|a, b| {
-        let key = |socket: &'_ Socket| (socket.protocol, socket.state, socket.local, socket.remote);
-        let place = a.namespace.cmp(&b.namespace).then_with(|| key(a).cmp(&key(b)));
+        let kind = |socket: &Socket| (socket.protocol, socket.state);
+        let place = a.namespace.cmp(&b.namespace).then_with(|| kind(a).cmp(&kind(b)));
+        let place = place.then_with(|| a.local.cmp(&b.local)).then_with(|| a.remote.cmp(&b.remote));
         place.then_with(|| a.owners.cmp(&b.owners)).then_with(|| a.uid.cmp(&b.uid))
     });
     // Workers that listen on one port by SO_REUSEPORT look the same.
