@@ -204,3 +204,28 @@ fn a_port_that_becomes_part_of_a_range_is_led_over_at_once() {
         assert_eq!(way(Some(live), &edits, desired), Way::Beside);
     }
 }
+
+#[test]
+fn an_interval_in_place_of_one_that_it_overlaps_is_led_over_at_once() {
+    let ranges =
+        |ports: &str| table(&format!("[[allow]]\nports = [\"{ports}/tcp\", \"1-20/tcp\"]\n"));
+    let prefixes = |prefix: &str| {
+        table(&format!(
+            "[[allow]]\nports = [\"80/tcp\"]\nfrom = [\"192.0.2.0/24\", \"{prefix}\"]\n\
+             [zone.other]\naddresses = [\"203.0.113.0/24\"]\n"
+        ))
+    };
+    for (live, desired) in [
+        (ranges("70-100"), ranges("70-99")),
+        (ranges("70-100"), ranges("60-100")),
+        (prefixes("10.0.0.0/8"), prefixes("10.0.0.0/9")),
+    ] {
+        for (live, desired) in [(&live, &desired), (&desired, &live)] {
+            let edits = diff(Some(live), desired);
+            assert_eq!(way(Some(live), &edits, desired), Way::Beside, "{edits:?}");
+        }
+    }
+    let (live, desired) = (ranges("70-100"), ranges("101-200"));
+    let edits = diff(Some(&live), &desired);
+    assert!(matches!(way(Some(&live), &edits, &desired), Way::InPlace(_)), "{edits:?}");
+}

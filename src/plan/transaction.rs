@@ -62,28 +62,42 @@ pub fn text(edits: &[Edit], table: &Table) -> String {
 /// The interval sets and maps whose elements must all be put in anew: nft 1.0.6 accepts the deletion
 /// of an element that begins at the highest key of a map (port 65535), and deletes nothing; nft 1.0.2
 /// refuses an element that overlaps one that the same transaction deletes.
-fn refilled<'e>(edits: &'e [Edit], table: &Table) -> Vec<&'e str> {
-    let deleted = edits.iter().filter_map(|edit| match edit {
-        Edit::DeleteElements { set, elements } => Some((set.as_str(), elements)),
-        _ => None,
-    });
+fn refilled<'e>(edits: &'e [Edit], table: &'e Table) -> Vec<&'e str> {
+    let at_the_end = |element: &Element| {
+        range(element).is_some_and(|(first, _)| first.iter().all(|byte| *byte == u8::MAX))
+    };
+    let anew = |(set, gone, come): &(&Set, &[Element], &[Element])| {
+        let loses_the_end = set.data.is_some() && gone.iter().any(at_the_end);
+        loses_the_end || overlap(gone, come).is_some_and(|own| own == Overlap::Other)
+    };
+    exchanged(edits, table).filter(anew).map(|(set, ..)| set.name.as_str()).collect()
+}
+
+/// Whether elements are put in at keys of others that are taken out.
+///
+/// The kernel keeps both in one tree until the transaction has ended, and a lookup that comes to the
+/// one that does not count may find nothing: throughout, before "netfilter: nft_set_rbtree: continue
+/// traversal if element is inactive" (2025), and for a moment as long as lookups go through the tree.
+pub(super) fn displaces(edits: &[Edit], table: &Table) -> bool {
+    exchanged(edits, table).any(|(_, gone, come)| overlap(gone, come).is_some())
+}
+
+/// The interval sets and maps out of which elements are taken: those, and what is put in.
+fn exchanged<'e>(
+    edits: &'e [Edit],
+    table: &'e Table,
+) -> impl Iterator<Item = (&'e Set, &'e [Element], &'e [Element])> {
     let added = |name: &str| {
         edits.iter().find_map(|edit| match edit {
             Edit::AddElements { set, elements } if set == name => Some(elements.as_slice()),
             _ => None,
         })
     };
-    let at_the_end = |element: &Element| {
-        range(element).is_some_and(|(first, _)| first.iter().all(|byte| *byte == u8::MAX))
-    };
-    let anew = |(name, gone): &(&str, &Vec<Element>)| {
-        table.set(name).is_some_and(|own| {
-            let loses_the_end = own.data.is_some() && gone.iter().any(at_the_end);
-            let overlaps = || overlap(gone, added(name).unwrap_or_default());
-            own.flags.interval && (loses_the_end || overlaps())
-        })
-    };
-    deleted.filter(anew).map(|(name, _)| name).collect()
+    edits.iter().filter_map(move |edit| {
+        let Edit::DeleteElements { set, elements } = edit else { return None };
+        let own = table.set(set).filter(|own| own.flags.interval)?;
+        Some((own, elements.as_slice(), added(set).unwrap_or_default()))
+    })
 }
 
 /// The first and the last key that an element stands for.
@@ -95,13 +109,26 @@ fn range(element: &Element) -> Option<(&[u8], &[u8])> {
     }
 }
 
-/// Whether one of these elements overlaps one of those, and is not the same; among themselves none
-/// do.
-fn overlap(gone: &[Element], come: &[Element]) -> bool {
+/// How elements that are put in overlap those that are taken out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Overlap {
+    /// They stand for the same keys as others did.
+    Same,
+    /// Some stand for a part of theirs, or for more.
+    Other,
+}
+
+/// How these elements overlap those; among themselves neither do.
+fn overlap(gone: &[Element], come: &[Element]) -> Option<Overlap> {
     let mut ranges: Vec<_> = gone.iter().chain(come).filter_map(range).collect();
+    let count = ranges.len();
     ranges.sort_unstable();
     ranges.dedup();
-    ranges.windows(2).any(|pair| pair[1].0 <= pair[0].1)
+    if ranges.windows(2).any(|pair| pair[1].0 <= pair[0].1) {
+        Some(Overlap::Other)
+    } else {
+        (ranges.len() < count).then_some(Overlap::Same)
+    }
 }
 
 /// Empties a set or map and fills it with all that it is to hold.

@@ -13,8 +13,8 @@
 //!
 //! So what is new is made in a transaction before the one that leads to it, and what is old goes in
 //! one behind it. And where the elements that change lead to rules that change, or several lookups
-//! of one packet change, the new rules are put beside the old ones, whole, as a change that waits
-//! to be confirmed is ([`super::pending`]). Pure.
+//! of one packet change, or an interval takes the place of one that it overlaps, the new rules are put
+//! beside the old ones, whole, as a change that waits to be confirmed is ([`super::pending`]). Pure.
 
 use super::{Edit, transaction};
 use crate::compile::MARKER_CHAIN;
@@ -105,6 +105,9 @@ fn mixes(live: &Table, edits: &[Edit], desired: &Table) -> bool {
         .collect();
     if changed.is_empty() {
         return false;
+    }
+    if transaction::displaces(edits, desired) {
+        return true;
     }
     // The compiler looks up at most one port of a packet, and goes to where that leads: in the map
     // of single ports, and then in that of ranges.
