@@ -172,6 +172,12 @@ impl Analyzer<'_> {
         From::Interface(port.unwrap_or(interface).clone())
     }
 
+    /// The VRF that an interface is a port of: the table counts what comes by the one as coming by the
+    /// other, too.
+    pub fn vrf_of(&self, port: &IfaceName) -> Option<&IfaceName> {
+        self.host.vrf_over(port).map(|vrf| &vrf.name)
+    }
+
     /// Whether this is a container engine's interface.
     pub fn is_container(&self, from: &From) -> bool {
         let From::Interface(name) = from else { return false };

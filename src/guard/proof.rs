@@ -105,23 +105,29 @@ impl<'a, 's> Proof<'a, 's> {
         dialled: IpAddr,
         (protocol, port): (Protocol, u16),
     ) -> Cause {
-        let arrival = match from {
-            From::Host => Arrival::Host,
+        let arrivals = match from {
+            From::Host => vec![Arrival::Host],
             From::Interface(name) if self.containers.contains(name) => {
-                Arrival::Container(name.clone())
+                vec![Arrival::Container(name.clone())]
             }
-            From::Interface(name) => Arrival::Interface(name.clone()),
+            From::Interface(name) => {
+                let names = std::iter::once(name).chain(self.later.vrf_of(name));
+                names.cloned().map(Arrival::Interface).collect()
+            }
         };
         let target = Target { dialled: Some(dialled), ..Target::port(protocol, port) };
-        match decide(self.policy, &Connection { arrival, source, target }) {
-            Decision::Deny(origins) => Cause::Denied(origins),
-            Decision::AlwaysPasses
-            | Decision::LeftToEngine
-            | Decision::Allow(_)
-            | Decision::Limited(_)
-            | Decision::Default(_)
-            | Decision::NoRoute => Cause::NoRule,
-        }
+        let denied = arrivals.into_iter().find_map(|arrival| {
+            match decide(self.policy, &Connection { arrival, source, target: target.clone() }) {
+                Decision::Deny(origins) => Some(Cause::Denied(origins)),
+                Decision::AlwaysPasses
+                | Decision::LeftToEngine
+                | Decision::Allow(_)
+                | Decision::Limited(_)
+                | Decision::Default(_)
+                | Decision::NoRoute => None,
+            }
+        });
+        denied.unwrap_or(Cause::NoRule)
     }
 }
 

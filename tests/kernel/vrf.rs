@@ -151,6 +151,14 @@ fn a_session_that_comes_by_a_vrf_is_seen_to_go_on() {
         admin.policy(&format!("{NEAR}[[allow]]\nports = [\"443/tcp\"]\nfrom = [\"near\"]\n"));
         let (refused, code) = admin.fwctl(&mut ssh, "apply --yes --no-confirm");
         assert_eq!(code, 4, "{refused}");
+        let (near, vrf) = ("from = [\"near\"]", "from = [\"vrf\"]");
+        admin.policy(&format!(
+            "{NEAR}[zone.vrf]\ninterfaces = [\"blue\"]\nworld = true\n\
+             [[allow]]\nservice = [\"ssh\"]\n{near}\n[[deny]]\nservice = [\"ssh\"]\n{vrf}\n"
+        ));
+        let (refused, code) = admin.fwctl(&mut ssh, "apply --yes --no-confirm");
+        assert_eq!(code, 4, "{refused}");
+        assert!(refused.contains("denied by policy.toml:"), "{refused}");
         admin.policy(&format!("{NEAR}[[allow]]\nservice = [\"ssh\"]\nfrom = [\"near\"]\n"));
         let (applied, code) = admin.fwctl(&mut ssh, "apply --yes --no-confirm");
         assert_eq!(code, 0, "{applied}");
