@@ -4,6 +4,8 @@
 //! that no packet alone decides (rates, time, chance, what other programs answer), and those that
 //! were not read at all. Pure.
 
+mod idle;
+
 use super::explain::Decider;
 use super::modules;
 use crate::model::nft::{
@@ -30,7 +32,8 @@ pub enum Understanding {
 pub struct Understood {
     /// How many rules there are.
     pub rules: usize,
-    /// How many of them are exact in every statement.
+    /// How many of them are exact: in every statement, or but for rates that decide only what is
+    /// logged.
     pub exact: usize,
     /// The statements that are conditional, and the rules that they are in.
     pub conditional: Vec<Named>,
@@ -52,10 +55,11 @@ pub fn understood(ruleset: &Ruleset) -> Understood {
     let mut all = Understood::default();
     for table in &ruleset.tables {
         for chain in &table.chains {
-            for rule in &chain.rules {
+            for (at, rule) in chain.rules.iter().enumerate() {
                 all.rules += 1;
-                let worst = judge(rule, table, &chain.name, &mut all);
-                all.exact += usize::from(worst == Understanding::Exact);
+                let exact = idle::rates_decide_nothing(chain, at, table)
+                    || judge(rule, table, &chain.name, &mut all) == Understanding::Exact;
+                all.exact += usize::from(exact);
             }
         }
     }
