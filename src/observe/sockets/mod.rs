@@ -26,7 +26,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::{Scope, ScopedJoinHandle};
 
-/// From so many sockets on two threads look for owners: most of the time goes into their memory.
+/// For so many sockets a second thread helps to look for owners.
 const MANY: usize = 10_000;
 
 /// How many sockets stand in a text of `/proc`.
@@ -304,4 +304,31 @@ pub fn sort(sockets: &mut Vec<Socket>) {
     });
     // Workers that listen on one port by SO_REUSEPORT look the same.
     sockets.dedup();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_sockets_have_the_same_owners_in_the_same_order_as_few() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+        let found = read(false, &mut Vec::new());
+        let local = listener.local_addr().expect("bound");
+        let own = found.sockets.iter().find(|own| own.local == local).expect("is read").clone();
+        let nobodys = RawSocket { inode: 0, ..own.clone() };
+        let raw: Vec<RawSocket> =
+            [own, nobodys].iter().cycle().take(MANY + 1).cloned().zip(0..).map(numbered).collect();
+        let (mut processes, names) = (Processes::default(), BTreeMap::new());
+        let mut owners = Owners::new(&found.holders, &mut processes, &names);
+        let all = owners.sockets(&raw, None, &[]);
+        assert_eq!(all, owners.each(&raw, None, &[]));
+        assert!(all[0].owners.iter().any(|owner| owner.process.is_some()), "{:?}", all[0]);
+        assert!(all[1].owners.is_empty(), "{:?}", all[1]);
+    }
+
+    /// The socket, told from others by its user.
+    fn numbered((socket, uid): (RawSocket, u32)) -> RawSocket {
+        RawSocket { uid, ..socket }
+    }
 }
